@@ -1,0 +1,194 @@
+//! Passphrases for machines: from the environment or a file, else from whoever is next.
+//!
+//! The most specific source wins: the variable of the key, the named file, the variable for
+//! all keys.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use bulla_keys_schema::key::{KeyName, Passphrase};
+use zeroize::Zeroizing;
+
+use crate::port::{PassphraseError, Passphrases};
+
+/// The variable that holds the passphrase of every key.
+pub const VARIABLE: &str = "BULLA_PASSPHRASE";
+/// Largest passphrase file, in bytes.
+const FILE_BYTES: u64 = 4096;
+
+/// Looks a variable of the environment up.
+pub type Lookup = Box<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
+
+/// Configured passphrases.
+pub struct Unattended {
+    lookup: Lookup,
+    file: Option<PathBuf>,
+    replacement_file: Option<PathBuf>,
+    otherwise: Box<dyn Passphrases>,
+}
+
+impl Unattended {
+    /// Asks the environment through `lookup`, then `file`, and `otherwise` when none of them
+    /// has a passphrase.
+    #[must_use]
+    pub fn new(lookup: Lookup, file: Option<PathBuf>, otherwise: Box<dyn Passphrases>) -> Self {
+        Self { lookup, file, replacement_file: None, otherwise }
+    }
+
+    /// Takes passphrases that replace others from `file`.
+    #[must_use]
+    pub fn with_replacement(self, file: Option<PathBuf>) -> Self {
+        Self { replacement_file: file, ..self }
+    }
+
+    fn configured(&self, name: &KeyName) -> Result<Option<Passphrase>, PassphraseError> {
+        if let Some(found) = self.variable(&variable_for(name))? {
+            return Ok(Some(found));
+        }
+        if let Some(file) = &self.file {
+            return read(file).map(Some);
+        }
+        self.variable(VARIABLE)
+    }
+
+    fn variable(&self, variable: &str) -> Result<Option<Passphrase>, PassphraseError> {
+        let Some(value) = (self.lookup)(variable) else { return Ok(None) };
+        let invalid = |_| PassphraseError::Variable { variable: variable.to_owned() };
+        value.into_string().map_err(invalid).map(|text| Some(Passphrase::new(text)))
+    }
+}
+
+impl Passphrases for Unattended {
+    fn existing(&self, name: &KeyName) -> Result<Passphrase, PassphraseError> {
+        match self.configured(name)? {
+            Some(passphrase) => Ok(passphrase),
+            None => self.otherwise.existing(name),
+        }
+    }
+
+    /// A variable that a pipeline forgot to fill must not make an unprotected key.
+    fn fresh(&self, name: &KeyName) -> Result<Passphrase, PassphraseError> {
+        match self.configured(name)? {
+            Some(passphrase) => not_empty(name, passphrase),
+            None => self.otherwise.fresh(name),
+        }
+    }
+
+    fn replacement(&self, name: &KeyName) -> Result<Passphrase, PassphraseError> {
+        match &self.replacement_file {
+            Some(file) => not_empty(name, read(file)?),
+            None => self.otherwise.replacement(name),
+        }
+    }
+}
+
+/// The variable that holds the passphrase of key `name` alone.
+#[must_use]
+pub fn variable_for(name: &KeyName) -> String {
+    let letters = name.as_str().chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' });
+    format!("{VARIABLE}_{}", letters.collect::<String>())
+}
+
+fn not_empty(name: &KeyName, passphrase: Passphrase) -> Result<Passphrase, PassphraseError> {
+    if passphrase.as_bytes().is_empty() {
+        return Err(PassphraseError::Empty { name: name.clone() });
+    }
+    Ok(passphrase)
+}
+
+/// The content of `path` without the line end that editors add.
+fn read(path: &Path) -> Result<Passphrase, PassphraseError> {
+    let failed = |reason: String| PassphraseError::File { path: path.to_owned(), reason };
+    let file = File::open(path).map_err(|error| failed(error.to_string()))?;
+    let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(FILE_BYTES).unwrap_or_default() + 1));
+    file.take(FILE_BYTES + 1).read_to_end(&mut content).map_err(|error| failed(error.to_string()))?;
+    if content.len() as u64 > FILE_BYTES {
+        return Err(failed(format!("larger than {FILE_BYTES} bytes")));
+    }
+    let text = str::from_utf8(&content).map_err(|_| failed("not valid UTF-8".to_owned()))?;
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    Ok(Passphrase::new(line.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    struct Nobody;
+
+    impl Passphrases for Nobody {
+        fn existing(&self, name: &KeyName) -> Result<Passphrase, PassphraseError> {
+            Err(PassphraseError::NobodyToAskForNew { name: name.clone() })
+        }
+
+        fn fresh(&self, name: &KeyName) -> Result<Passphrase, PassphraseError> {
+            self.existing(name)
+        }
+
+        fn replacement(&self, name: &KeyName) -> Result<Passphrase, PassphraseError> {
+            self.existing(name)
+        }
+    }
+
+    fn with(variables: &'static [(&str, &str)], file: Option<PathBuf>) -> Unattended {
+        let lookup = move |wanted: &str| {
+            variables.iter().find(|(name, _)| *name == wanted).map(|(_, value)| OsString::from(value))
+        };
+        Unattended::new(Box::new(lookup), file, Box::new(Nobody))
+    }
+
+    fn text(passphrase: &Passphrase) -> &str {
+        str::from_utf8(passphrase.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_most_specific_source_wins() {
+        let name: KeyName = "ci.key-1".parse().unwrap();
+        assert_eq!(variable_for(&name), "BULLA_PASSPHRASE_CI_KEY_1");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pass");
+        fs::write(&file, "from file\r\n").unwrap();
+        let all = with(&[("BULLA_PASSPHRASE_CI_KEY_1", "own"), ("BULLA_PASSPHRASE", "general")], Some(file.clone()));
+        assert_eq!(text(&all.existing(&name).unwrap()), "own");
+        let general = with(&[("BULLA_PASSPHRASE", "general")], Some(file));
+        assert_eq!(text(&general.existing(&name).unwrap()), "from file");
+        let general = with(&[("BULLA_PASSPHRASE", "general")], None);
+        assert_eq!(text(&general.existing(&name).unwrap()), "general");
+        assert!(matches!(with(&[], None).existing(&name), Err(PassphraseError::NobodyToAskForNew { .. })));
+    }
+
+    #[test]
+    fn an_empty_passphrase_opens_but_never_protects() {
+        let name: KeyName = "a".parse().unwrap();
+        let empty = with(&[("BULLA_PASSPHRASE", "")], None);
+        assert_eq!(text(&empty.existing(&name).unwrap()), "");
+        assert!(matches!(empty.fresh(&name), Err(PassphraseError::Empty { .. })));
+    }
+
+    #[test]
+    fn a_replacement_never_comes_from_where_the_old_one_does() {
+        let name: KeyName = "a".parse().unwrap();
+        let old = with(&[("BULLA_PASSPHRASE", "old")], None);
+        assert!(matches!(old.replacement(&name), Err(PassphraseError::NobodyToAskForNew { .. })));
+    }
+
+    #[test]
+    fn files_are_bounded_and_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pass");
+        for (content, passphrase) in [("a b\n", "a b"), ("a\n\n", "a\n"), ("a", "a")] {
+            fs::write(&file, content).unwrap();
+            assert_eq!(text(&read(&file).unwrap()), passphrase);
+        }
+        for bad in [vec![b'a'; 4097], vec![0xff]] {
+            fs::write(&file, bad).unwrap();
+            assert!(matches!(read(&file), Err(PassphraseError::File { .. })));
+        }
+        assert!(read(&folder.path().join("absent")).is_err());
+    }
+}

@@ -1,0 +1,180 @@
+//! The trust server: untrusted, asked for metadata and handed what was signed here.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bulla_keys_schema::metadata::Version;
+use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::wire::{Head, OnlineKeys, Receipt};
+use bytes::Bytes;
+
+/// A server that keeps trust metadata. Whatever it answers is verified by the caller.
+#[async_trait]
+pub trait TrustServer: Send + Sync {
+    /// The bytes of one document: the current one without `version`. `None` when the server
+    /// has no such document, or does not show it to us.
+    ///
+    /// # Errors
+    /// No answer, or more bytes than the role may have.
+    async fn metadata(
+        &self,
+        repository: &RepositoryName,
+        role: &RoleName,
+        version: Option<Version>,
+    ) -> Result<Option<Bytes>, TrustServerError>;
+
+    /// What an update has to build on. `None` when the server has no such repository, or
+    /// does not show it to us.
+    ///
+    /// # Errors
+    /// No answer, or none we understand.
+    async fn head(&self, repository: &RepositoryName) -> Result<Option<Head>, TrustServerError>;
+
+    /// The public halves of the keys with which the server signs snapshots and timestamps of
+    /// `repository`; makes them on first need.
+    ///
+    /// # Errors
+    /// No answer, or we may not.
+    async fn online_keys(&self, repository: &RepositoryName) -> Result<OnlineKeys, TrustServerError>;
+
+    /// Publishes `upload` in one transaction. Repeating one operation id is harmless.
+    ///
+    /// # Errors
+    /// [`TrustServerError::Changed`] when the repository is not in the expected state any
+    /// more; after [`TrustServerError::is_unclear`] it may have happened or not.
+    async fn publish(
+        &self,
+        repository: &RepositoryName,
+        upload: &Upload,
+    ) -> Result<Receipt, TrustServerError>;
+}
+
+/// One update of a repository.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// Signed documents.
+    pub documents: Vec<Document>,
+    /// Bytes of targets that the documents list, so that any TUF client can download them.
+    pub targets: Vec<Bytes>,
+    /// The state it builds on.
+    pub expected: Expected,
+    /// Random: one update keeps its id through all attempts.
+    pub operation: OperationId,
+}
+
+/// One signed document.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Its role.
+    pub role: RoleName,
+    /// Its version.
+    pub version: Version,
+    /// Its bytes, as signed.
+    pub bytes: Bytes,
+}
+
+/// The state an update builds on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// There is no such repository yet.
+    Absent,
+    /// The head token that was read.
+    Token(String),
+}
+
+/// Names one publication, 128 random bits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct OperationId(pub [u8; 16]);
+
+impl fmt::Display for OperationId {
+    /// 32 hex digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why the server did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustServerError {
+    /// The repository is not in the expected state.
+    #[error("{repository} was changed by somebody else at the same time")]
+    Changed {
+        /// The repository.
+        repository: RepositoryName,
+    },
+    /// No server is configured.
+    #[error("no trust server is configured")]
+    NotConfigured,
+    /// The server has no such repository, or does not show it to us.
+    #[error("the trust server {server} has no repository {repository}, or this token may not change it")]
+    NotFound {
+        /// The server.
+        server: String,
+        /// The repository.
+        repository: RepositoryName,
+    },
+    /// A rule refused what we sent.
+    #[error("the trust server {server} refused the update: {detail}")]
+    Refused {
+        /// The server.
+        server: String,
+        /// What it said.
+        detail: String,
+        /// What it said to do.
+        hint: Option<String>,
+    },
+    /// More bytes than the document may have (endless data).
+    #[error("the trust server {server} sent more than {limit} bytes for {file}")]
+    TooLarge {
+        /// The server.
+        server: String,
+        /// The file.
+        file: String,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// No token, or a bad one.
+    #[error("the trust server {server} does not accept our token, or wants one")]
+    Unauthorised {
+        /// The server.
+        server: String,
+    },
+    /// It is there but cannot serve now.
+    #[error("the trust server {server} cannot do this now: {detail}")]
+    Unavailable {
+        /// The server.
+        server: String,
+        /// What it said.
+        detail: String,
+    },
+    /// An answer that is no answer.
+    #[error("{server} did not answer like a trust server: {detail}")]
+    Unexpected {
+        /// The server.
+        server: String,
+        /// What was wrong.
+        detail: String,
+    },
+    /// No connection, or it broke.
+    #[error("cannot reach the trust server {server}: {reason}")]
+    Unreachable {
+        /// The server.
+        server: String,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+impl TrustServerError {
+    /// Whether the server may have done what was asked although it did not say so.
+    #[must_use]
+    pub const fn is_unclear(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Unavailable { .. } | Self::Unexpected { .. })
+    }
+}

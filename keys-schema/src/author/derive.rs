@@ -1,0 +1,40 @@
+//! Snapshot and timestamp follow from the rest.
+
+use crate::author::{Draft, SignedMetadata};
+use crate::dialect::Dialect;
+use crate::json::Object;
+use crate::metadata::{Snapshot, Timestamp, Version};
+use crate::time::UtcTime;
+use crate::verify::submission::AcceptedUpdate;
+
+/// The snapshot after an accepted update; `None` at the end of the version range.
+#[must_use]
+pub fn next_snapshot(dialect: Dialect, update: &AcceptedUpdate, expires: UtcTime) -> Option<Draft<Snapshot>> {
+    let version = match update.before() {
+        Some(before) => before.snapshot().version().next()?,
+        None => Version::FIRST,
+    };
+    let document = Snapshot { version, expires, meta: update.meta(), extra: Object::new() };
+    Some(Draft::new(dialect, document))
+}
+
+/// The timestamp after an accepted update, over the new snapshot, or over the old one where
+/// no new one is needed. `None` at the end of the version range, or with no snapshot at all.
+#[must_use]
+pub fn next_timestamp(
+    dialect: Dialect,
+    update: &AcceptedUpdate,
+    snapshot: Option<&SignedMetadata<Snapshot>>,
+    expires: UtcTime,
+) -> Option<Draft<Timestamp>> {
+    let before = update.before();
+    let version = match before {
+        Some(before) => before.timestamp().version().next()?,
+        None => Version::FIRST,
+    };
+    let snapshot = match snapshot {
+        Some(new) => new.describe(),
+        None => before?.timestamp().payload().snapshot.clone(),
+    };
+    Some(Draft::new(dialect, Timestamp { version, expires, snapshot, extra: Object::new() }))
+}

@@ -1,0 +1,14 @@
+//! Writing metadata: edits that keep what they do not touch, drafts, signatures.
+//!
+//! Every document that leaves this room has been verified by the same counter that judges
+//! documents of others.
+
+mod derive;
+mod draft;
+mod root_edit;
+mod targets_edit;
+
+pub use derive::{next_snapshot, next_timestamp};
+pub use draft::{Draft, SignError, SignedMetadata};
+pub use root_edit::{RoleSpec, RootEdit, RootEditError};
+pub use targets_edit::{Delegation, TargetsEdit, TargetsEditError};

@@ -1,0 +1,108 @@
+//! Making and changing roots.
+
+use std::collections::BTreeSet;
+
+use crate::author::targets_edit::list_keys;
+use crate::json::Object;
+use crate::key::{Fingerprint, PublicKey};
+use crate::metadata::{KeyTable, RoleKeys, Root, Threshold, TopLevelRole, Version};
+use crate::time::UtcTime;
+
+/// Who shall sign a role.
+#[derive(Clone, Debug)]
+pub struct RoleSpec {
+    /// The keys.
+    pub keys: Vec<PublicKey>,
+    /// How many of them must sign.
+    pub threshold: Threshold,
+}
+
+/// A root being written.
+#[derive(Clone, Debug)]
+pub struct RootEdit(Root);
+
+impl RootEdit {
+    /// The first root of a repository.
+    ///
+    /// # Errors
+    /// A role has fewer keys than its threshold, or the same key twice.
+    pub fn first(
+        root: &RoleSpec,
+        targets: &RoleSpec,
+        snapshot: &RoleSpec,
+        timestamp: &RoleSpec,
+        expires: UtcTime,
+    ) -> Result<Self, RootEditError> {
+        let mut keys = KeyTable::new();
+        let mut add = |role, spec| add_role(&mut keys, role, spec);
+        let root = Root {
+            root: add(TopLevelRole::Root, root)?,
+            targets: add(TopLevelRole::Targets, targets)?,
+            snapshot: add(TopLevelRole::Snapshot, snapshot)?,
+            timestamp: add(TopLevelRole::Timestamp, timestamp)?,
+            version: Version::FIRST,
+            expires,
+            consistent_snapshot: true,
+            keys,
+            extra: Object::new(),
+        };
+        Ok(Self(root))
+    }
+
+    /// The root after `before`; `None` at the end of the version range.
+    #[must_use]
+    pub fn next(before: &Root, expires: UtcTime) -> Option<Self> {
+        Some(Self(Root { version: before.version.next()?, expires, ..before.clone() }))
+    }
+
+    /// Replaces the keys and the threshold of one role.
+    ///
+    /// # Errors
+    /// Fewer keys than the threshold, or the same key twice.
+    pub fn set_role(&mut self, role: TopLevelRole, spec: &RoleSpec) -> Result<(), RootEditError> {
+        let keys = add_role(&mut self.0.keys, role, spec)?;
+        *self.0.role_mut(role) = keys;
+        Ok(())
+    }
+
+    /// The finished root, without keys that no role names any more.
+    #[must_use]
+    pub fn finish(mut self) -> Root {
+        let used: BTreeSet<_> =
+            TopLevelRole::ALL.into_iter().flat_map(|role| self.0.role(role).key_ids.clone()).collect();
+        self.0.keys.retain(|id, _| used.contains(id));
+        self.0
+    }
+}
+
+/// Why a root cannot be written like this.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RootEditError {
+    /// The same key twice: it would count once only.
+    #[error("{} lists key {fingerprint} twice", role.as_str())]
+    DuplicateKey {
+        /// Of which role.
+        role: TopLevelRole,
+        /// The key.
+        fingerprint: Fingerprint,
+    },
+    /// The threshold could never be met.
+    #[error("{} has {keys} keys for a threshold of {threshold}", role.as_str())]
+    TooFewKeys {
+        /// Which role.
+        role: TopLevelRole,
+        /// How many keys.
+        keys: usize,
+        /// The threshold.
+        threshold: Threshold,
+    },
+}
+
+fn add_role(table: &mut KeyTable, role: TopLevelRole, spec: &RoleSpec) -> Result<RoleKeys, RootEditError> {
+    if !spec.threshold.is_met_by(spec.keys.len()) {
+        return Err(RootEditError::TooFewKeys { role, keys: spec.keys.len(), threshold: spec.threshold });
+    }
+    let key_ids = list_keys(table, &spec.keys)
+        .map_err(|fingerprint| RootEditError::DuplicateKey { role, fingerprint })?;
+    Ok(RoleKeys { key_ids, threshold: spec.threshold })
+}

@@ -1,0 +1,217 @@
+//! Targets and delegated targets (TUF 1.0, 4.5; TAP 15).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::dialect::InvalidMetadata;
+use crate::dialect::fields::{Fields, refuse_case_variants};
+use crate::dialect::tuf1::key::{read_role_keys, read_table, write_role_keys, write_table};
+use crate::dialect::tuf1::meta::{read_hashes, write_hashes};
+use crate::dialect::tuf1::{integer, read_header, read_role_name, write_header};
+use crate::digest::Sha256Digest;
+use crate::json::{Json, Object};
+use crate::limits;
+use crate::metadata::{
+    Children, DelegatedRole, Delegations, Scope, SuccinctRoles, TargetInfo, Targets, Tombstone,
+};
+use crate::names::{PathPattern, TargetPath};
+
+/// Our extra member of `signed`: what this role took back.
+const REVOKED: &str = "x_bulla_revoked";
+
+pub(crate) fn decode(signed: &Object) -> Result<Targets, InvalidMetadata> {
+    let mut fields = Fields::new(signed, "targets")?;
+    let header = read_header(&mut fields, "targets")?;
+    let listed = fields.need("targets", "an object", Json::as_object)?;
+    let targets = listed
+        .iter()
+        .map(|(name, info)| Ok((name.clone(), read_target(info, name)?)))
+        .collect::<Result<_, InvalidMetadata>>()?;
+    let delegations = match fields.take("delegations") {
+        Some(value) => Some(read_delegations(value)?),
+        None => None,
+    };
+    let revoked = match fields.take(REVOKED) {
+        Some(value) => read_revoked(value)?,
+        None => BTreeMap::new(),
+    };
+    Ok(Targets {
+        version: header.version,
+        expires: header.expires,
+        targets,
+        delegations,
+        revoked,
+        extra: fields.rest()?,
+    })
+}
+
+pub(crate) fn encode(targets: &Targets) -> Object {
+    let mut signed = targets.extra.clone();
+    write_header(&mut signed, "targets", targets.version, targets.expires);
+    let listed = targets.targets.iter().map(|(name, info)| (name.clone(), write_target(info)));
+    signed.insert("targets".to_owned(), Json::Object(listed.collect()));
+    if let Some(delegations) = &targets.delegations {
+        signed.insert("delegations".to_owned(), write_delegations(delegations));
+    }
+    if !targets.revoked.is_empty() {
+        let revoked = targets.revoked.iter().map(|(path, t)| (path.as_str().to_owned(), write_tombstone(t)));
+        signed.insert(REVOKED.to_owned(), Json::Object(revoked.collect()));
+    }
+    signed
+}
+
+fn read_target(value: &Json, name: &str) -> Result<TargetInfo, InvalidMetadata> {
+    let at = format!("targets.targets.{name}");
+    let mut fields = Fields::of(value, at)?;
+    let length = fields.need("length", "a number", Json::as_u64)?;
+    let hashes = read_hashes(fields.need("hashes", "an object", Some)?, fields.path("hashes"))?;
+    let custom = fields.take("custom").cloned();
+    if let Some(custom) = &custom {
+        refuse_case_variants(custom, &fields.path("custom"))?;
+    }
+    fields.rest()?;
+    Ok(TargetInfo { length, hashes, custom })
+}
+
+fn write_target(info: &TargetInfo) -> Json {
+    let mut object = Object::from([
+        ("length".to_owned(), integer(info.length)),
+        ("hashes".to_owned(), write_hashes(&info.hashes)),
+    ]);
+    if let Some(custom) = &info.custom {
+        object.insert("custom".to_owned(), custom.clone());
+    }
+    Json::Object(object)
+}
+
+fn read_revoked(value: &Json) -> Result<BTreeMap<TargetPath, Tombstone>, InvalidMetadata> {
+    let at = format!("targets.{REVOKED}");
+    let wrong = || InvalidMetadata::Member { at: at.clone(), expected: "an object of target paths" };
+    let mut revoked = BTreeMap::new();
+    for (name, value) in value.as_object().ok_or_else(wrong)? {
+        let path: TargetPath = name.parse().map_err(|_| wrong())?;
+        let mut fields = Fields::of(value, format!("{at}.{name}"))?;
+        let tombstone = Tombstone {
+            digest: fields.need("sha256", "64 lower case hex digits", read_digest)?,
+            reason: fields.optional("reason", "a string", |v| v.as_str().map(str::to_owned))?,
+            revoked_at: fields.need("revoked_at", "a UTC date", |v| v.as_str()?.parse().ok())?,
+        };
+        fields.rest()?;
+        revoked.insert(path, tombstone);
+    }
+    Ok(revoked)
+}
+
+fn read_digest(value: &Json) -> Option<Sha256Digest> {
+    value.as_str()?.parse().ok()
+}
+
+fn write_tombstone(tombstone: &Tombstone) -> Json {
+    let mut object = Object::from([
+        ("sha256".to_owned(), Json::from(tombstone.digest.to_string())),
+        ("revoked_at".to_owned(), Json::from(tombstone.revoked_at.to_string())),
+    ]);
+    if let Some(reason) = &tombstone.reason {
+        object.insert("reason".to_owned(), Json::from(reason.as_str()));
+    }
+    Json::Object(object)
+}
+
+fn read_delegations(value: &Json) -> Result<Delegations, InvalidMetadata> {
+    let mut fields = Fields::of(value, "targets.delegations")?;
+    let keys = read_table(&mut fields)?;
+    let roles = fields.take("roles");
+    let succinct = fields.take("succinct_roles");
+    let children = match (roles, succinct) {
+        (Some(roles), None) => Children::Roles(read_roles(roles)?),
+        (None, Some(succinct)) => Children::Succinct(read_succinct(succinct)?),
+        _ => return Err(fields.wrong("roles", "there, or succinct_roles, and not both")),
+    };
+    Ok(Delegations { keys, children, extra: fields.rest()? })
+}
+
+fn write_delegations(delegations: &Delegations) -> Json {
+    let mut object = delegations.extra.clone();
+    object.insert("keys".to_owned(), write_table(&delegations.keys));
+    match &delegations.children {
+        Children::Roles(roles) => {
+            object.insert("roles".to_owned(), Json::Array(roles.iter().map(write_role).collect()));
+        }
+        Children::Succinct(succinct) => {
+            let mut inner = Object::from([
+                ("bit_length".to_owned(), integer(u64::from(succinct.bit_length))),
+                ("name_prefix".to_owned(), Json::from(succinct.name_prefix.as_str())),
+            ]);
+            write_role_keys(&mut inner, &succinct.keys);
+            object.insert("succinct_roles".to_owned(), Json::Object(inner));
+        }
+    }
+    Json::Object(object)
+}
+
+fn read_roles(value: &Json) -> Result<Vec<DelegatedRole>, InvalidMetadata> {
+    let at = "targets.delegations.roles";
+    let listed =
+        value.as_array().ok_or(InvalidMetadata::Member { at: at.to_owned(), expected: "an array" })?;
+    if listed.len() > limits::DELEGATIONS {
+        return Err(InvalidMetadata::TooMany { at: at.to_owned() });
+    }
+    let roles = listed.iter().map(read_role).collect::<Result<Vec<_>, _>>()?;
+    if roles.iter().map(|role| &role.name).collect::<BTreeSet<_>>().len() != roles.len() {
+        return Err(InvalidMetadata::Member { at: at.to_owned(), expected: "an array that names each role once" });
+    }
+    Ok(roles)
+}
+
+fn read_role(value: &Json) -> Result<DelegatedRole, InvalidMetadata> {
+    let mut fields = Fields::of(value, "targets.delegations.roles")?;
+    let name = fields.need("name", "the name of a delegated role", |v| read_role_name(v.as_str()?))?;
+    let keys = read_role_keys(&mut fields)?;
+    let terminating = fields.need("terminating", "true or false", Json::as_bool)?;
+    let paths = fields.optional("paths", "an array of path patterns", read_patterns)?;
+    let prefixes = fields.optional("path_hash_prefixes", "an array of hex prefixes", read_prefixes)?;
+    let scope = match (paths, prefixes) {
+        (Some(paths), None) => Scope::Paths(paths),
+        (None, Some(prefixes)) => Scope::HashPrefixes(prefixes),
+        _ => return Err(fields.wrong("paths", "there, or path_hash_prefixes, and not both")),
+    };
+    Ok(DelegatedRole { name, keys, terminating, scope, extra: fields.rest()? })
+}
+
+fn read_patterns(value: &Json) -> Option<Vec<PathPattern>> {
+    value.as_array()?.iter().map(|pattern| pattern.as_str()?.parse().ok()).collect()
+}
+
+fn read_prefixes(value: &Json) -> Option<Vec<String>> {
+    let is_prefix = |text: &str| {
+        (1..=64).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    value.as_array()?.iter().map(|p| p.as_str().filter(|text| is_prefix(text)).map(str::to_owned)).collect()
+}
+
+fn write_role(role: &DelegatedRole) -> Json {
+    let mut object = role.extra.clone();
+    object.insert("name".to_owned(), Json::from(role.name.as_str()));
+    object.insert("terminating".to_owned(), Json::Bool(role.terminating));
+    write_role_keys(&mut object, &role.keys);
+    let (member, texts): (_, Vec<&str>) = match &role.scope {
+        Scope::HashPrefixes(prefixes) => ("path_hash_prefixes", prefixes.iter().map(String::as_str).collect()),
+        Scope::Paths(patterns) => ("paths", patterns.iter().map(PathPattern::as_str).collect()),
+    };
+    object.insert(member.to_owned(), Json::Array(texts.into_iter().map(Json::from).collect()));
+    Json::Object(object)
+}
+
+fn read_succinct(value: &Json) -> Result<SuccinctRoles, InvalidMetadata> {
+    let mut fields = Fields::of(value, "targets.delegations.succinct_roles")?;
+    let keys = read_role_keys(&mut fields)?;
+    let bit_length = fields.need("bit_length", "a number from 1 to 32", |v| {
+        u8::try_from(v.as_u64()?).ok().filter(|bits| (1..=32).contains(bits))
+    })?;
+    let name_prefix = fields.need("name_prefix", "the start of a role name", |v| {
+        // The longest bin name must still be a role name.
+        let prefix = v.as_str()?;
+        read_role_name(&format!("{prefix}-ffffffff")).map(|_| prefix.to_owned())
+    })?;
+    fields.rest()?;
+    Ok(SuccinctRoles { keys, bit_length, name_prefix })
+}

@@ -1,0 +1,313 @@
+//! Strict JSON: one text has one meaning, for us and for every other reader.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+
+use crate::limits;
+
+/// Members of a JSON object, in code point order of their names.
+pub type Object = BTreeMap<String, Json>;
+
+/// A JSON value without floats, of bounded depth, whose objects have no duplicate members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Json {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A whole number of magnitude up to [`limits::JSON_INTEGER`].
+    Integer(i64),
+    /// A string.
+    String(String),
+    /// An array.
+    Array(Vec<Json>),
+    /// An object.
+    Object(Object),
+}
+
+impl Json {
+    /// Parses `bytes`, which must hold exactly one value.
+    ///
+    /// # Errors
+    /// Bad JSON, duplicate member names, floats, integers beyond 2^53 - 1, nesting beyond
+    /// [`limits::JSON_DEPTH`], trailing data. Such texts are read differently by different
+    /// parsers, so that two of them would disagree on what was signed.
+    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidJson> {
+        let mut parser = serde_json::Deserializer::from_slice(bytes);
+        let value = Seed { depth: 0 }.deserialize(&mut parser).map_err(InvalidJson::new)?;
+        parser.end().map_err(InvalidJson::new)?;
+        Ok(value)
+    }
+
+    /// The compact JSON text of this value, members in code point order.
+    #[must_use]
+    pub fn to_wire(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write_wire(&mut out);
+        out
+    }
+
+    /// The object, if this is one.
+    #[must_use]
+    pub const fn as_object(&self) -> Option<&Object> {
+        match self {
+            Self::Object(members) => Some(members),
+            _ => None,
+        }
+    }
+
+    /// The array, if this is one.
+    #[must_use]
+    pub fn as_array(&self) -> Option<&[Self]> {
+        match self {
+            Self::Array(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The string, if this is one.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The integer, if this is one and not negative.
+    #[must_use]
+    pub fn as_u64(&self) -> Option<u64> {
+        match self {
+            Self::Integer(number) => u64::try_from(*number).ok(),
+            _ => None,
+        }
+    }
+
+    /// The truth value, if this is one.
+    #[must_use]
+    pub const fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Bool(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    fn write_wire(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Null => out.extend_from_slice(b"null"),
+            Self::Bool(true) => out.extend_from_slice(b"true"),
+            Self::Bool(false) => out.extend_from_slice(b"false"),
+            Self::Integer(number) => out.extend_from_slice(number.to_string().as_bytes()),
+            Self::String(text) => write_wire_string(text, out),
+            Self::Array(items) => write_list(out, b"[]", items, |item, out| item.write_wire(out)),
+            Self::Object(members) => write_list(out, b"{}", members, |(name, value), out| {
+                write_wire_string(name, out);
+                out.push(b':');
+                value.write_wire(out);
+            }),
+        }
+    }
+}
+
+impl From<&str> for Json {
+    fn from(text: &str) -> Self {
+        Self::String(text.to_owned())
+    }
+}
+
+impl From<String> for Json {
+    fn from(text: String) -> Self {
+        Self::String(text)
+    }
+}
+
+/// The bytes are no strict JSON.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid JSON: {reason}")]
+pub struct InvalidJson {
+    reason: String,
+}
+
+impl InvalidJson {
+    fn new(error: serde_json::Error) -> Self {
+        let reason = error.to_string();
+        Self { reason }
+    }
+}
+
+/// Writes `items` between the two bytes of `brackets`, separated by commas.
+pub(crate) fn write_list<T>(
+    out: &mut Vec<u8>,
+    brackets: &[u8; 2],
+    items: impl IntoIterator<Item = T>,
+    mut write: impl FnMut(T, &mut Vec<u8>),
+) {
+    let [open, close] = *brackets;
+    out.push(open);
+    for (at, item) in items.into_iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write(item, out);
+    }
+    out.push(close);
+}
+
+/// Two names that Go's `encoding/json` would take for the same struct field have the same
+/// fold: ASCII case, and the two letters that fold to `s` and `k` in Unicode.
+#[must_use]
+pub(crate) fn fold_case(name: &str) -> String {
+    name.chars()
+        .map(|c| match c {
+            '\u{17f}' => 's',
+            '\u{212a}' => 'k',
+            other => other.to_ascii_lowercase(),
+        })
+        .collect()
+}
+
+fn write_wire_string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    for c in text.chars() {
+        match c {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            c if c < ' ' => out.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes()),
+            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    out.push(b'"');
+}
+
+#[derive(Clone, Copy)]
+struct Seed {
+    depth: usize,
+}
+
+impl Seed {
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.depth >= limits::JSON_DEPTH {
+            return Err(E::custom("nested too deeply"));
+        }
+        Ok(Self { depth: self.depth + 1 })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Seed {
+    type Value = Json;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value without floats")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Json, E> {
+        if value.unsigned_abs() > limits::JSON_INTEGER.unsigned_abs() {
+            return Err(E::custom("integer beyond 2^53 - 1"));
+        }
+        Ok(Json::Integer(value))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Json, E> {
+        self.visit_i64(i64::try_from(value).map_err(|_| E::custom("integer beyond 2^53 - 1"))?)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Json, E> {
+        Err(E::custom("number that is not a plain integer"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
+        Ok(Json::String(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
+        let inner = self.deeper()?;
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element_seed(inner)? {
+            array.push(item);
+        }
+        Ok(Json::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json, A::Error> {
+        let inner = self.deeper()?;
+        let mut object = Object::new();
+        while let Some(name) = members.next_key::<String>()? {
+            let value = members.next_value_seed(inner)?;
+            if object.contains_key(&name) {
+                return Err(A::Error::custom(format_args!("duplicate member {name:?}")));
+            }
+            object.insert(name, value);
+        }
+        Ok(Json::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_two_parsers_read_differently() {
+        for (text, reason) in [
+            (r#"{"a":1,"a":1}"#, "duplicate member"),
+            (r#"{"a":{"b":[{"c":1,"c":2}]}}"#, "duplicate member"),
+            ("1.0", "not a plain integer"),
+            ("1e3", "not a plain integer"),
+            ("-0", "not a plain integer"),
+            ("9007199254740992", "beyond 2^53"),
+            ("-9007199254740992", "beyond 2^53"),
+            ("18446744073709551616", "not a plain integer"),
+            ("{} {}", "trailing"),
+            ("{}\0", "trailing"),
+            (r#""\ud800""#, "hex escape"),
+            ("01", "invalid number"),
+            ("", "EOF"),
+            ("\u{feff}{}", "expected value"),
+        ] {
+            let error = Json::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+        assert!(Json::parse(b"\"\xff\"").is_err());
+    }
+
+    #[test]
+    fn bounds_the_depth() {
+        let nested = |n: usize| [vec![b'['; n], vec![b']'; n]].concat();
+        assert!(Json::parse(&nested(limits::JSON_DEPTH)).is_ok());
+        assert!(Json::parse(&nested(limits::JSON_DEPTH + 1)).unwrap_err().to_string().contains("deeply"));
+        assert!(Json::parse(&nested(1_000_000)).is_err());
+    }
+
+    #[test]
+    fn wire_form_is_json_again() {
+        let text = "{\"b\":[1,-2,null,true],\"a\":\"x\\n\\u0001\\\"\\\\\u{1f600}\u{e9}\"}";
+        let value = Json::parse(text.as_bytes()).unwrap();
+        assert_eq!(Json::parse(&value.to_wire()).unwrap(), value);
+    }
+
+    #[test]
+    fn folds_the_letters_go_folds() {
+        assert_eq!(fold_case("\u{17f}IGNED\u{212a}"), "signedk");
+    }
+}

@@ -1,0 +1,39 @@
+//! Upper bounds on everything that comes from outside.
+//!
+//! The sizes are the defaults of python-tuf's and go-tuf's clients: metadata beyond them
+//! could be published but not be read by them.
+
+/// Largest root document, in bytes.
+pub const ROOT_BYTES: usize = 512_000;
+/// Largest timestamp document, in bytes.
+pub const TIMESTAMP_BYTES: usize = 16_384;
+/// Largest snapshot document, in bytes.
+pub const SNAPSHOT_BYTES: usize = 2_000_000;
+/// Largest targets or delegated targets document, in bytes.
+pub const TARGETS_BYTES: usize = 5_000_000;
+/// Largest image manifest kept as a target, in bytes; registries accept 4 MiB.
+pub const MANIFEST_BYTES: usize = 4 * 1024 * 1024;
+/// Root documents walked in one refresh (C3, endless data).
+pub const ROOT_STEPS: usize = 256;
+/// Delegated roles visited in one lookup (C25, resource abuse).
+pub const VISITED_ROLES: usize = 32;
+/// Signatures one document may carry (CVE-2020-6173: thousands of bad signatures burn CPU).
+pub const SIGNATURES: usize = 256;
+/// Keys one document may list.
+pub const KEYS: usize = 1_024;
+/// Delegations one document may list.
+pub const DELEGATIONS: usize = 4_096;
+/// Nesting of JSON containers.
+pub const JSON_DEPTH: usize = 64;
+/// Largest integer in metadata: beyond 2^53 - 1, JavaScript clients would see another number.
+pub const JSON_INTEGER: i64 = (1 << 53) - 1;
+/// Largest version that Bulla writes or accepts in an upload.
+pub const WRITTEN_VERSION: u64 = i32::MAX as u64;
+/// Longest repository name, in bytes.
+pub const REPOSITORY_NAME_BYTES: usize = 255;
+/// Longest role name read from metadata, in bytes.
+pub const ROLE_NAME_BYTES: usize = 256;
+/// Longest target path, in bytes.
+pub const TARGET_PATH_BYTES: usize = 1_024;
+/// Longest path pattern, in bytes.
+pub const PATTERN_BYTES: usize = 1_024;

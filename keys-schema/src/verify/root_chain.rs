@@ -1,0 +1,165 @@
+//! The chain of roots (TUF 1.0, 5.3).
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use crate::dialect::Dialect;
+use crate::key::Fingerprint;
+use crate::limits;
+use crate::metadata::{Root, Threshold, TopLevelRole, Version};
+use crate::time::UtcTime;
+use crate::verify::chain::TrustedRoot;
+use crate::verify::{Pin, RawMetadata, Verified, VerifyError};
+
+/// A chain that starts at a pinned root and is extended link by link.
+#[derive(Clone, Debug)]
+pub struct RootChain {
+    latest: Verified<Root>,
+    /// Online keys of the root that the stored timestamp and snapshot were accepted under.
+    stored_under: OnlineKeys,
+    steps: usize,
+}
+
+impl RootChain {
+    /// Starts at the root that `pin` names. Its expiry is not looked at (C2).
+    ///
+    /// # Errors
+    /// The bytes are no root, not the pinned one, or too few keys signed.
+    pub fn start(dialect: Dialect, root: Bytes, pin: &Pin) -> Result<Self, RootError> {
+        let latest = within_limit(root)
+            .and_then(|bytes| Ok(RawMetadata::<Root>::new(dialect, bytes).verify_pinned(pin)?))?;
+        Ok(Self { stored_under: OnlineKeys::of(latest.payload()), latest, steps: 0 })
+    }
+
+    /// Goes on from a root that was verified before.
+    #[must_use]
+    pub fn resume(latest: Verified<Root>) -> Self {
+        Self { stored_under: OnlineKeys::of(latest.payload()), latest, steps: 0 }
+    }
+
+    /// The newest root so far.
+    #[must_use]
+    pub const fn latest(&self) -> &Verified<Root> {
+        &self.latest
+    }
+
+    /// The version to ask for next (C3); `None` once as many steps were taken as one run
+    /// may take (infinite chain).
+    #[must_use]
+    pub fn wanted(&self) -> Option<Version> {
+        if self.steps >= limits::ROOT_STEPS {
+            return None;
+        }
+        self.latest.version().next()
+    }
+
+    /// Goes one step: a root signed by the old keys and its own (C4, C5), with the very next
+    /// version (C7). Expiry of a link is not looked at (C8). On error the chain is unchanged.
+    ///
+    /// # Errors
+    /// The bytes are no successor of the latest root.
+    pub fn step(&mut self, root: Bytes) -> Result<(), RootError> {
+        let wanted = self.wanted().ok_or(RootError::TooLong)?;
+        let raw = RawMetadata::<Root>::new(self.latest.dialect(), within_limit(root)?);
+        let new = raw.verify_successor(&self.latest)?;
+        if new.version() != wanted {
+            return Err(RootError::Version { wanted, found: new.version() });
+        }
+        self.latest = new;
+        self.steps += 1;
+        Ok(())
+    }
+
+    /// Says that all roots so far were stored by an earlier run. What was stored beside them
+    /// was accepted under the latest of them, so a rotation of online keys is measured from
+    /// here (C10), and the run may take as many steps again.
+    pub fn mark_stored(&mut self) {
+        self.stored_under = OnlineKeys::of(self.latest.payload());
+        self.steps = 0;
+    }
+
+    /// Ends the chain: the last root must not be expired (C9), and `now`, fixed once for the
+    /// whole run (C1), must not be before `last_accepted`, the `now` of the last successful
+    /// run (C30: a clock set back revives expired metadata).
+    ///
+    /// # Errors
+    /// Expired, or the clock went backwards.
+    pub fn finish(self, now: UtcTime, last_accepted: Option<UtcTime>) -> Result<TrustedRoot, RootError> {
+        if let Some(last_accepted) = last_accepted.filter(|last| now < *last) {
+            return Err(RootError::ClockWentBack { now, last_accepted });
+        }
+        if self.latest.expires().is_over(now) {
+            return Err(RootError::Expired { version: self.latest.version(), expires: self.latest.expires() });
+        }
+        Ok(self.finish_expired(now))
+    }
+
+    /// Ends the chain without looking at the root's expiry: for the server, which judges its
+    /// own output while an expired root waits to be replaced.
+    pub(super) fn finish_expired(self, now: UtcTime) -> TrustedRoot {
+        let rotated = OnlineKeys::of(self.latest.payload()) != self.stored_under;
+        TrustedRoot::new(self.latest, now, rotated)
+    }
+}
+
+/// Why a chain of roots cannot be followed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RootError {
+    /// The system clock is behind the last time metadata was accepted.
+    #[error("the clock says {now}, but metadata was accepted at {last_accepted}")]
+    ClockWentBack {
+        /// The clock.
+        now: UtcTime,
+        /// When metadata was last accepted.
+        last_accepted: UtcTime,
+    },
+    /// The newest root is expired.
+    #[error("root version {version} expired at {expires}")]
+    Expired {
+        /// Its version.
+        version: Version,
+        /// When it expired.
+        expires: UtcTime,
+    },
+    /// The document is larger than any client reads.
+    #[error("root has {found} bytes, more than {} allowed", limits::ROOT_BYTES)]
+    TooLarge {
+        /// Its size in bytes.
+        found: usize,
+    },
+    /// More successors than one run may follow.
+    #[error("more than {} new roots in one run", limits::ROOT_STEPS)]
+    TooLong,
+    /// Not signed as it must be, or malformed.
+    #[error("root: {0}")]
+    Verify(#[from] VerifyError),
+    /// Not the very next version.
+    #[error("root has version {found}, expected {wanted}")]
+    Version {
+        /// The version after the latest.
+        wanted: Version,
+        /// The version found.
+        found: Version,
+    },
+}
+
+fn within_limit(bytes: Bytes) -> Result<Bytes, RootError> {
+    if bytes.len() > limits::ROOT_BYTES {
+        return Err(RootError::TooLarge { found: bytes.len() });
+    }
+    Ok(bytes)
+}
+
+/// Key material and thresholds of the roles that a server holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct OnlineKeys([(BTreeSet<Fingerprint>, Threshold); 2]);
+
+impl OnlineKeys {
+    fn of(root: &Root) -> Self {
+        Self([TopLevelRole::Snapshot, TopLevelRole::Timestamp].map(|role| {
+            let keys = root.role(role);
+            (keys.fingerprints(&root.keys), keys.threshold)
+        }))
+    }
+}

@@ -1,0 +1,270 @@
+//! An upload that passed every rule, and what completes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use crate::digest::{Hashes, Sha256Digest};
+use crate::limits;
+use crate::metadata::{MetaInfo, Root, Snapshot, Targets, Timestamp, Version};
+use crate::names::{DelegatedRoleName, RELEASES, RoleName};
+use crate::time::UtcTime;
+use crate::verify::submission::{CurrentState, Rejection};
+use crate::verify::{ChainError, Floor, RootChain, TrustedRoot, Verified};
+
+/// An upload that passed every rule, still without snapshot and timestamp.
+#[derive(Clone, Debug)]
+pub struct AcceptedUpdate {
+    before: Option<CurrentState>,
+    new_roots: Vec<Verified<Root>>,
+    root: Verified<Root>,
+    targets: Verified<Targets>,
+    delegated: BTreeMap<DelegatedRoleName, Verified<Targets>>,
+    uploaded: BTreeSet<DelegatedRoleName>,
+    target_files: Vec<Bytes>,
+    now: UtcTime,
+}
+
+impl AcceptedUpdate {
+    pub(super) const fn new(
+        before: Option<CurrentState>,
+        new_roots: Vec<Verified<Root>>,
+        root: Verified<Root>,
+        targets: Verified<Targets>,
+        delegated: BTreeMap<DelegatedRoleName, Verified<Targets>>,
+        uploaded: BTreeSet<DelegatedRoleName>,
+        now: UtcTime,
+    ) -> Self {
+        Self { before, new_roots, root, targets, delegated, uploaded, target_files: Vec::new(), now }
+    }
+
+    /// A renewal: nothing uploaded, the online roles are signed anew.
+    #[must_use]
+    pub fn renewal(state: &CurrentState, now: UtcTime) -> Self {
+        Self::new(
+            Some(state.clone()),
+            Vec::new(),
+            state.root().clone(),
+            state.targets().clone(),
+            state.delegated().clone(),
+            BTreeSet::new(),
+            now,
+        )
+    }
+
+    /// The root that the new snapshot and timestamp are to be signed under.
+    #[must_use]
+    pub const fn root(&self) -> &Verified<Root> {
+        &self.root
+    }
+
+    /// The state that the update builds on.
+    #[must_use]
+    pub const fn before(&self) -> Option<&CurrentState> {
+        self.before.as_ref()
+    }
+
+    /// Whether a new snapshot is needed: a targets role changed, or the root no longer
+    /// vouches for the old one.
+    #[must_use]
+    pub fn needs_snapshot(&self) -> bool {
+        let Some(before) = &self.before else { return true };
+        let root = self.root.payload();
+        self.meta() != before.snapshot().payload().meta
+            || before.snapshot().reverify(&root.snapshot, &root.keys).is_err()
+    }
+
+    /// What the next snapshot lists: every current targets role, and roles that are gone with
+    /// their last version (C18: a role never leaves).
+    #[must_use]
+    pub fn meta(&self) -> BTreeMap<RoleName, MetaInfo> {
+        let mut meta = self.before.as_ref().map_or_else(BTreeMap::new, |b| b.snapshot().payload().meta.clone());
+        meta.insert(RoleName::Targets, describe(&self.targets));
+        for (name, document) in &self.delegated {
+            meta.insert(RoleName::Delegated(name.clone()), describe(document));
+        }
+        meta
+    }
+
+    /// The rules of the role layout: see the module documentation of `submission`.
+    pub(super) fn check_layout(&self) -> Result<(), Rejection> {
+        for (name, document) in &self.delegated {
+            for (path, info) in &document.payload().targets {
+                let at_top = self.targets.payload().targets.get(path);
+                if at_top.is_some_and(|top| top.hashes != info.hashes) {
+                    let role = RoleName::Delegated(name.clone());
+                    return Err(Rejection::SplitTarget { role, path: path.clone() });
+                }
+            }
+        }
+        let Some(releases) = self.delegated.iter().find(|(name, _)| name.as_str() == RELEASES) else {
+            return Ok(());
+        };
+        for (path, info) in &releases.1.payload().targets {
+            let vouched = path.parse().is_ok_and(|target| {
+                self.delegated.iter().filter(|(name, _)| name.as_str() != RELEASES).any(|(name, signer)| {
+                    let speaks = self.targets.payload().delegation(name).is_some_and(|d| d.scope.matches(&target));
+                    let listed = signer.payload().targets.get(path);
+                    speaks && listed.is_some_and(|listed| listed.hashes == info.hashes && listed.length == info.length)
+                })
+            });
+            if !vouched {
+                return Err(Rejection::Unvouched { path: path.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes target files along, each of which an uploaded document must list.
+    pub(super) fn with_target_files(mut self, files: Vec<Bytes>) -> Result<Self, Rejection> {
+        if files.is_empty() {
+            return Ok(self);
+        }
+        let listed: BTreeSet<(Sha256Digest, u64)> = self
+            .changed_targets()
+            .flat_map(|(_, document)| document.payload().targets.values())
+            .filter_map(|info| Some((info.hashes.as_sha256()?, info.length)))
+            .collect();
+        for file in &files {
+            let digest = Sha256Digest::of(file);
+            if file.len() > limits::MANIFEST_BYTES {
+                return Err(Rejection::TooLarge { role: RoleName::Targets, limit: limits::MANIFEST_BYTES });
+            }
+            if !u64::try_from(file.len()).is_ok_and(|length| listed.contains(&(digest, length))) {
+                return Err(Rejection::UnlistedFile { digest });
+            }
+        }
+        self.target_files = files;
+        Ok(self)
+    }
+
+    /// Completes the update. The server's own output is judged as a client would that had
+    /// trusted the state before: a publication that it would refuse is not stored.
+    ///
+    /// # Errors
+    /// A client would refuse the new timestamp or snapshot, or is missing one.
+    pub fn seal(self, snapshot: Option<Bytes>, timestamp: Bytes) -> Result<SealedUpdate, SealError> {
+        let snapshot_bytes = match (&snapshot, &self.before) {
+            (Some(new), _) => new.clone(),
+            (None, Some(before)) => before.snapshot().bytes().clone(),
+            (None, None) => return Err(SealError::NoSnapshot),
+        };
+        let trusted = self.as_a_client()?;
+        let floor = self.before.as_ref().map_or_else(Floor::none, |before| {
+            trusted.floor(Some(before.timestamp().bytes().clone()), Some(before.snapshot().bytes().clone()))
+        });
+        let step = trusted.timestamp(floor, timestamp)?;
+        if !step.is_new() {
+            return Err(SealError::SameTimestamp);
+        }
+        let timestamp = step.timestamp().clone();
+        let accepted = step.snapshot(snapshot_bytes)?;
+        if accepted.snapshot().payload().meta != self.meta() {
+            return Err(SealError::OtherContent);
+        }
+        let new_snapshot = snapshot.map(|_| accepted.snapshot().clone());
+        let documents = self.documents(new_snapshot, &timestamp);
+        let snapshot = accepted.snapshot().clone();
+        let state = CurrentState::new(self.root, timestamp, snapshot, self.targets, self.delegated);
+        Ok(SealedUpdate { state, documents, target_files: self.target_files })
+    }
+
+    /// The root as seen by a client that had trusted the state before, expired or not.
+    fn as_a_client(&self) -> Result<TrustedRoot, SealError> {
+        let mut chain = match (&self.before, self.new_roots.first()) {
+            (Some(before), _) => RootChain::resume(before.root().clone()),
+            (None, Some(first)) => RootChain::resume(first.clone()),
+            (None, None) => return Err(SealError::NoRoot),
+        };
+        let skip = usize::from(self.before.is_none());
+        for root in self.new_roots.iter().skip(skip) {
+            chain.step(root.bytes().clone()).map_err(|_| SealError::NoRoot)?;
+        }
+        Ok(chain.finish_expired(self.now))
+    }
+
+    fn documents(
+        &self,
+        snapshot: Option<Verified<Snapshot>>,
+        timestamp: &Verified<Timestamp>,
+    ) -> Vec<(RoleName, Version, Bytes)> {
+        let roots = self.new_roots.iter().map(|root| (RoleName::Root, root.version(), root.bytes().clone()));
+        let targets = self.changed_targets().map(|(role, doc)| (role, doc.version(), doc.bytes().clone()));
+        let snapshot = snapshot.iter().map(|doc| (RoleName::Snapshot, doc.version(), doc.bytes().clone()));
+        let timestamp = [(RoleName::Timestamp, timestamp.version(), timestamp.bytes().clone())];
+        roots.chain(targets).chain(snapshot).chain(timestamp).collect()
+    }
+
+    fn changed_targets(&self) -> impl Iterator<Item = (RoleName, &Verified<Targets>)> {
+        let known = self.before.as_ref().map(|before| before.targets().digest());
+        let top = (known != Some(self.targets.digest())).then_some((RoleName::Targets, &self.targets));
+        let delegated = self.uploaded.iter().filter_map(|name| {
+            Some((RoleName::Delegated(name.clone()), self.delegated.get(name)?))
+        });
+        top.into_iter().chain(delegated)
+    }
+}
+
+/// A complete update: the only thing that may be stored.
+#[derive(Clone, Debug)]
+pub struct SealedUpdate {
+    state: CurrentState,
+    documents: Vec<(RoleName, Version, Bytes)>,
+    target_files: Vec<Bytes>,
+}
+
+impl SealedUpdate {
+    /// The state after the update.
+    #[must_use]
+    pub const fn state(&self) -> &CurrentState {
+        &self.state
+    }
+
+    /// The new documents, in the order in which a plain file server would have to write them.
+    #[must_use]
+    pub fn documents(&self) -> &[(RoleName, Version, Bytes)] {
+        &self.documents
+    }
+
+    /// The new target files.
+    #[must_use]
+    pub fn target_files(&self) -> &[Bytes] {
+        &self.target_files
+    }
+
+    /// Gives up the parts.
+    #[must_use]
+    pub fn into_parts(self) -> (CurrentState, Vec<(RoleName, Version, Bytes)>, Vec<Bytes>) {
+        (self.state, self.documents, self.target_files)
+    }
+}
+
+/// Why the server's own snapshot or timestamp does not complete an update.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// A client would refuse it.
+    #[error("a client would refuse the result: {0}")]
+    Chain(#[from] ChainError),
+    /// There is no root to judge by, or the new roots do not chain.
+    #[error("the update has no usable root")]
+    NoRoot,
+    /// The first snapshot is missing.
+    #[error("the update has no snapshot")]
+    NoSnapshot,
+    /// The snapshot lists something else than the update.
+    #[error("the snapshot does not describe the update")]
+    OtherContent,
+    /// The timestamp has the version of the one before.
+    #[error("the timestamp is not newer than the one before")]
+    SameTimestamp,
+}
+
+/// Version, length and digest: the digest makes mix-and-match visible even where a version
+/// was reused.
+fn describe(document: &Verified<Targets>) -> MetaInfo {
+    MetaInfo {
+        version: document.version(),
+        length: u64::try_from(document.bytes().len()).ok(),
+        hashes: Some(Hashes::sha256(document.digest())),
+    }
+}

@@ -1,0 +1,82 @@
+//! Delegated roles of an upload: every edge of the graph must hold, for every client.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use crate::dialect::Dialect;
+use crate::limits;
+use crate::metadata::{Children, Targets, Version};
+use crate::names::{DelegatedRoleName, RoleName};
+use crate::verify::submission::{
+    Authority, CurrentState, Rejection, profile, raw, require_unexpired, require_version,
+};
+use crate::verify::{RawMetadata, Verified};
+
+/// Follows all delegations from `targets` and verifies every role with the keys of each of
+/// its delegators: uploaded documents, and stored ones whose delegation may have changed. A
+/// role that some client would look into and not find ends that client's search, so each
+/// delegated role must have a document.
+pub(super) fn check(
+    dialect: Dialect,
+    current: Option<&CurrentState>,
+    targets: &Verified<Targets>,
+    mut uploaded: BTreeMap<DelegatedRoleName, Bytes>,
+    authority: &Authority<'_>,
+) -> Result<BTreeMap<DelegatedRoleName, Verified<Targets>>, Rejection> {
+    let mut delegated: BTreeMap<DelegatedRoleName, Verified<Targets>> = BTreeMap::new();
+    let mut delegators = VecDeque::from([targets.clone()]);
+    while let Some(delegator) = delegators.pop_front() {
+        let Some(delegations) = &delegator.payload().delegations else { continue };
+        let Children::Roles(children) = &delegations.children else { continue };
+        for child in children {
+            let role = RoleName::Delegated(child.name.clone());
+            let refused = |source| Rejection::Verify { role: role.clone(), source };
+            if let Some(known) = delegated.get(&child.name) {
+                known.reverify(&child.keys, &delegations.keys).map_err(refused)?;
+                continue;
+            }
+            let stored = current.and_then(|current| current.delegated().get(&child.name));
+            let document = match (uploaded.remove(&child.name), stored) {
+                (Some(bytes), _) => {
+                    let new = raw::<Targets>(dialect, &role, bytes)?
+                        .verify(&child.keys, &delegations.keys)
+                        .map_err(refused)?;
+                    check_new(&role, &new, current, authority)?;
+                    new
+                }
+                (None, Some(stored)) if current.is_some_and(|c| c.holds(&delegator)) => stored.clone(),
+                (None, Some(stored)) => {
+                    RawMetadata::new(dialect, stored.bytes().clone())
+                        .verify(&child.keys, &delegations.keys)
+                        .map_err(refused)?
+                }
+                (None, None) => return Err(Rejection::Missing { role }),
+            };
+            delegated.insert(child.name.clone(), document.clone());
+            delegators.push_back(document);
+        }
+        if delegated.len() > limits::VISITED_ROLES {
+            return Err(Rejection::TooLarge { role: RoleName::Targets, limit: limits::VISITED_ROLES });
+        }
+    }
+    match uploaded.into_keys().next() {
+        Some(name) => Err(Rejection::NotDelegated { role: RoleName::Delegated(name) }),
+        None => Ok(delegated),
+    }
+}
+
+/// The version after the one the snapshot lists: a name that was delegated before keeps its
+/// counter, or clients that saw the old one would take the new one for a rollback.
+fn check_new(
+    role: &RoleName,
+    new: &Verified<Targets>,
+    current: Option<&CurrentState>,
+    authority: &Authority<'_>,
+) -> Result<(), Rejection> {
+    let before = current.and_then(|current| current.snapshot().payload().meta.get(role));
+    let wanted = before.map_or(Some(Version::FIRST), |info| info.version.next());
+    require_version(role, wanted, new.version())?;
+    require_unexpired(role, new.expires(), authority.now)?;
+    profile::check_targets(role, new.payload(), authority.held_keys)
+}

@@ -1,0 +1,272 @@
+//! Uploads: checked by the same types as a client would, before anything is stored.
+//!
+//! A [`Submission`] is what somebody sent. [`Submission::check`] compares it with the
+//! [`CurrentState`] and yields an [`AcceptedUpdate`], which the server completes with
+//! snapshot and timestamp into a [`SealedUpdate`]: the only thing that may be stored.
+
+mod accepted;
+mod delegations;
+mod profile;
+mod state;
+
+pub use accepted::{AcceptedUpdate, SealError, SealedUpdate};
+pub use state::{BrokenState, CurrentState};
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use crate::dialect::Dialect;
+use crate::digest::Sha256Digest;
+use crate::key::Fingerprint;
+use crate::limits;
+use crate::metadata::{Root, Targets, TopLevelRole, Version};
+use crate::names::{DelegatedRoleName, RoleName, TargetPath};
+use crate::time::UtcTime;
+use crate::verify::{RawMetadata, Verified, VerifyError};
+
+/// An upload as it came.
+#[derive(Clone, Default)]
+pub struct Submission {
+    /// New roots, oldest first.
+    pub roots: Vec<Bytes>,
+    /// New top-level targets.
+    pub targets: Option<Bytes>,
+    /// New delegated targets.
+    pub delegated: BTreeMap<DelegatedRoleName, Bytes>,
+    /// Bytes of targets that the uploaded documents list.
+    pub target_files: Vec<Bytes>,
+}
+
+/// What a server brings along to judge an upload.
+pub struct Authority<'a> {
+    /// The online keys it holds for this repository, by key material.
+    pub held_keys: &'a BTreeSet<Fingerprint>,
+    /// The time of the upload.
+    pub now: UtcTime,
+}
+
+impl Submission {
+    /// Checks the upload against the current state; `None` for a repository that does not
+    /// exist yet.
+    ///
+    /// # Errors
+    /// The first rule that it breaks. Nothing of it may be stored then.
+    pub fn check(
+        self,
+        dialect: Dialect,
+        current: Option<&CurrentState>,
+        authority: &Authority<'_>,
+    ) -> Result<AcceptedUpdate, Rejection> {
+        let now = authority.now;
+        if self.roots.is_empty() && self.targets.is_none() && self.delegated.is_empty() {
+            return Err(Rejection::Empty);
+        }
+        let roots = check_roots(dialect, current, self.roots, authority)?;
+        let root = match (roots.last(), current) {
+            (Some(newest), _) => newest.clone(),
+            (None, Some(current)) => current.root().clone(),
+            (None, None) => return Err(Rejection::Missing { role: RoleName::Root }),
+        };
+        let targets = check_targets(dialect, current, self.targets, &root, authority)?;
+        let uploaded: BTreeSet<_> = self.delegated.keys().cloned().collect();
+        let delegated = delegations::check(dialect, current, &targets, self.delegated, authority)?;
+        let update = AcceptedUpdate::new(current.cloned(), roots, root, targets, delegated, uploaded, now);
+        update.check_layout()?;
+        update.with_target_files(self.target_files)
+    }
+}
+
+fn check_roots(
+    dialect: Dialect,
+    current: Option<&CurrentState>,
+    uploaded: Vec<Bytes>,
+    authority: &Authority<'_>,
+) -> Result<Vec<Verified<Root>>, Rejection> {
+    if uploaded.len() > limits::ROOT_STEPS {
+        return Err(Rejection::TooLarge { role: RoleName::Root, limit: limits::ROOT_STEPS });
+    }
+    let mut roots: Vec<Verified<Root>> = Vec::with_capacity(uploaded.len());
+    for bytes in uploaded {
+        let raw = raw::<Root>(dialect, &RoleName::Root, bytes)?;
+        let before = roots.last().or_else(|| current.map(CurrentState::root));
+        let (root, wanted) = match before {
+            Some(before) => (raw.verify_successor(before), before.version().next()),
+            // A repository begins with whatever root its consumers will pin.
+            None => (raw.verify_first(), Some(Version::FIRST)),
+        };
+        let root = root.map_err(|source| Rejection::Verify { role: RoleName::Root, source })?;
+        require_version(&RoleName::Root, wanted, root.version())?;
+        roots.push(root);
+    }
+    if let Some(newest) = roots.last() {
+        require_unexpired(&RoleName::Root, newest.expires(), authority.now)?;
+        profile::check_root(newest.payload(), authority.held_keys)?;
+    }
+    Ok(roots)
+}
+
+fn check_targets(
+    dialect: Dialect,
+    current: Option<&CurrentState>,
+    uploaded: Option<Bytes>,
+    root: &Verified<Root>,
+    authority: &Authority<'_>,
+) -> Result<Verified<Targets>, Rejection> {
+    let role = RoleName::Targets;
+    let keys = root.payload().role(TopLevelRole::Targets);
+    let table = &root.payload().keys;
+    let refused = |source| Rejection::Verify { role: RoleName::Targets, source };
+    let Some(bytes) = uploaded else {
+        let current = current.ok_or(Rejection::Missing { role })?;
+        // New targets keys without newly signed targets would lock every client out.
+        return current.targets().reverify(keys, table).map_err(refused);
+    };
+    let targets = raw::<Targets>(dialect, &role, bytes)?.verify(keys, table).map_err(refused)?;
+    let wanted = current.map_or(Some(Version::FIRST), |current| current.targets().version().next());
+    require_version(&role, wanted, targets.version())?;
+    require_unexpired(&role, targets.expires(), authority.now)?;
+    profile::check_targets(&role, targets.payload(), authority.held_keys)?;
+    Ok(targets)
+}
+
+/// Why an upload is refused. Each variant is one rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// A key would count twice, or could never count.
+    #[error("{role}: key {fingerprint} is listed twice")]
+    DuplicateKey {
+        /// The role whose keys are listed.
+        role: RoleName,
+        /// The key material.
+        fingerprint: Fingerprint,
+    },
+    /// Nothing was uploaded.
+    #[error("the upload holds no metadata")]
+    Empty,
+    /// The uploaded document is expired already.
+    #[error("{role} expired at {expires}")]
+    Expired {
+        /// Of which role.
+        role: RoleName,
+        /// When.
+        expires: UtcTime,
+    },
+    /// A document that others point to is neither uploaded nor stored.
+    #[error("{role} is missing")]
+    Missing {
+        /// Which role.
+        role: RoleName,
+    },
+    /// A delegated role was uploaded that nobody delegates to.
+    #[error("{role} is not delegated")]
+    NotDelegated {
+        /// Which role.
+        role: RoleName,
+    },
+    /// Root does not list enough online keys that this server holds.
+    #[error("root lists too few {role} keys held by this server")]
+    OnlineKeys {
+        /// snapshot or timestamp.
+        role: RoleName,
+    },
+    /// A key that the server holds may sign for an offline role: who stole the server could
+    /// then forge.
+    #[error("{role} trusts key {fingerprint}, which this server holds")]
+    OnlineKeyOffline {
+        /// The offline role.
+        role: RoleName,
+        /// The key material.
+        fingerprint: Fingerprint,
+    },
+    /// Something that not all common clients can read.
+    #[error("{role}: {what}")]
+    Profile {
+        /// Which role.
+        role: RoleName,
+        /// What.
+        what: &'static str,
+    },
+    /// A name is listed and revoked at the same time.
+    #[error("{role} lists {path} as a target and as revoked")]
+    RevokedTarget {
+        /// Which role.
+        role: RoleName,
+        /// Which name.
+        path: TargetPath,
+    },
+    /// Two roles list a name with different digests; clients would disagree on which counts.
+    #[error("{path} has one digest in targets and another in {role}")]
+    SplitTarget {
+        /// The delegated role.
+        role: RoleName,
+        /// Which name.
+        path: String,
+    },
+    /// Larger than common clients read.
+    #[error("{role} exceeds {limit}, the most that common clients read")]
+    TooLarge {
+        /// Of which role.
+        role: RoleName,
+        /// The limit, in bytes or entries.
+        limit: usize,
+    },
+    /// A target file that no uploaded document lists.
+    #[error("target file {digest} is not listed by any uploaded document")]
+    UnlistedFile {
+        /// Its digest.
+        digest: Sha256Digest,
+    },
+    /// An entry of `releases` that no signer vouches for.
+    #[error("releases lists {path}, but no signer who may speak for it lists the same digest")]
+    Unvouched {
+        /// Which name.
+        path: String,
+    },
+    /// Not signed as it must be, or malformed.
+    #[error("{role}: {source}")]
+    Verify {
+        /// Which role.
+        role: RoleName,
+        /// Why.
+        source: VerifyError,
+    },
+    /// Not the version after the current one (an authorised client that sends 2^31 - 1 would
+    /// brick the repository: NCC 3, Cure53 TUF-01-002).
+    #[error("{role} has version {found}, expected {}", wanted.map_or_else(|| "no further one".to_owned(), |v| v.to_string()))]
+    Version {
+        /// Of which role.
+        role: RoleName,
+        /// The next version.
+        wanted: Option<Version>,
+        /// The version found.
+        found: Version,
+    },
+}
+
+fn raw<R: crate::dialect::Document>(
+    dialect: Dialect,
+    role: &RoleName,
+    bytes: Bytes,
+) -> Result<RawMetadata<R>, Rejection> {
+    let limit = role.byte_limit();
+    if bytes.len() > limit {
+        return Err(Rejection::TooLarge { role: role.clone(), limit });
+    }
+    Ok(RawMetadata::new(dialect, bytes))
+}
+
+fn require_version(role: &RoleName, wanted: Option<Version>, found: Version) -> Result<(), Rejection> {
+    let wanted = wanted.filter(|version| version.get() <= limits::WRITTEN_VERSION);
+    if wanted != Some(found) {
+        return Err(Rejection::Version { role: role.clone(), wanted, found });
+    }
+    Ok(())
+}
+
+fn require_unexpired(role: &RoleName, expires: UtcTime, now: UtcTime) -> Result<(), Rejection> {
+    if expires.is_over(now) {
+        return Err(Rejection::Expired { role: role.clone(), expires });
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! What uploaded documents may contain: the interop profile that every common client reads,
+//! and the separation of online from offline keys.
+
+use std::collections::BTreeSet;
+
+use crate::key::Fingerprint;
+use crate::limits;
+use crate::metadata::{Children, DelegatedRole, KeyTable, RoleKeys, Root, Scope, Targets, TopLevelRole};
+use crate::names::{RELEASES, RoleName, TargetPath};
+use crate::verify::submission::Rejection;
+
+pub(super) fn check_root(root: &Root, held: &BTreeSet<Fingerprint>) -> Result<(), Rejection> {
+    if !root.consistent_snapshot {
+        return refuse(&RoleName::Root, "consistent_snapshot must be true");
+    }
+    for role in TopLevelRole::ALL {
+        let (name, keys) = (role_name(role), root.role(role));
+        let fingerprints = check_keys(&name, keys, &root.keys)?;
+        match role {
+            TopLevelRole::Root | TopLevelRole::Targets => refuse_held(&name, &fingerprints, held)?,
+            TopLevelRole::Snapshot | TopLevelRole::Timestamp => {
+                if !keys.threshold.is_met_by(fingerprints.intersection(held).count()) {
+                    return Err(Rejection::OnlineKeys { role: name });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn check_targets(
+    role: &RoleName,
+    targets: &Targets,
+    held: &BTreeSet<Fingerprint>,
+) -> Result<(), Rejection> {
+    for (name, info) in &targets.targets {
+        let Ok(path) = name.parse::<TargetPath>() else {
+            return refuse(role, "target names must be relative paths without `..`");
+        };
+        if info.hashes.as_sha256().is_none() {
+            return refuse(role, "every target must be listed with sha256");
+        }
+        if targets.revoked.contains_key(&path) {
+            return Err(Rejection::RevokedTarget { role: role.clone(), path });
+        }
+    }
+    let Some(delegations) = &targets.delegations else { return Ok(()) };
+    let Children::Roles(children) = &delegations.children else {
+        return refuse(role, "hash bins are not readable by all clients");
+    };
+    for child in children {
+        let name = RoleName::Delegated(child.name.clone());
+        check_child(&name, child)?;
+        let fingerprints = check_keys(&name, &child.keys, &delegations.keys)?;
+        refuse_held(&name, &fingerprints, held)?;
+    }
+    let releases_at = children.iter().position(|child| child.name.as_str() == RELEASES);
+    if releases_at.is_some_and(|at| at > 0) {
+        return refuse(role, "releases must be the first delegation");
+    }
+    Ok(())
+}
+
+fn check_child(name: &RoleName, child: &DelegatedRole) -> Result<(), Rejection> {
+    if !child.name.is_portable() {
+        return refuse(name, "names of roles are up to 64 of a-z, 0-9, `.`, `_`, `-`, not starting like `1.`");
+    }
+    if matches!(child.scope, Scope::HashPrefixes(_)) {
+        return refuse(name, "clients read path_hash_prefixes in different ways");
+    }
+    Ok(())
+}
+
+/// Every key usable, no key material twice, and enough keys for the threshold.
+fn check_keys(role: &RoleName, keys: &RoleKeys, table: &KeyTable) -> Result<BTreeSet<Fingerprint>, Rejection> {
+    if keys.key_ids.len() > limits::SIGNATURES {
+        return Err(Rejection::TooLarge { role: role.clone(), limit: limits::SIGNATURES });
+    }
+    let mut fingerprints = BTreeSet::new();
+    for (_, key) in keys.keys(table) {
+        let fingerprint = key.fingerprint();
+        if !fingerprints.insert(fingerprint) {
+            return Err(Rejection::DuplicateKey { role: role.clone(), fingerprint });
+        }
+    }
+    if fingerprints.len() != keys.key_ids.len() {
+        return refuse(role, "every key id must name a P-256, Ed25519 or RSA-PSS key");
+    }
+    if !keys.threshold.is_met_by(fingerprints.len()) {
+        return refuse(role, "the threshold is higher than the number of keys");
+    }
+    Ok(fingerprints)
+}
+
+fn refuse_held(
+    role: &RoleName,
+    fingerprints: &BTreeSet<Fingerprint>,
+    held: &BTreeSet<Fingerprint>,
+) -> Result<(), Rejection> {
+    match fingerprints.intersection(held).next() {
+        Some(fingerprint) => {
+            Err(Rejection::OnlineKeyOffline { role: role.clone(), fingerprint: *fingerprint })
+        }
+        None => Ok(()),
+    }
+}
+
+fn refuse<T>(role: &RoleName, what: &'static str) -> Result<T, Rejection> {
+    Err(Rejection::Profile { role: role.clone(), what })
+}
+
+fn role_name(role: TopLevelRole) -> RoleName {
+    match role {
+        TopLevelRole::Root => RoleName::Root,
+        TopLevelRole::Snapshot => RoleName::Snapshot,
+        TopLevelRole::Targets => RoleName::Targets,
+        TopLevelRole::Timestamp => RoleName::Timestamp,
+    }
+}

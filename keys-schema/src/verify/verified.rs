@@ -1,0 +1,242 @@
+//! The only signature counter, and the only place that makes a [`Verified`].
+//!
+//! Typed payloads exist only after their signatures were counted: the one exception is a
+//! root, whose keys must be read to see whether it meets its own threshold, and which
+//! leaves this file only when it does.
+
+use std::collections::BTreeSet;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::dialect::{Dialect, Document, Envelope, InvalidMetadata};
+use crate::digest::Sha256Digest;
+use crate::key::{Fingerprint, KeyId, PublicKey};
+use crate::metadata::{KeyTable, RoleKeys, Root, Threshold, Version};
+use crate::time::UtcTime;
+use crate::verify::Pin;
+
+/// Bytes that somebody sent, believed to be a document of kind `R`.
+#[derive(Clone)]
+pub struct RawMetadata<R> {
+    bytes: Bytes,
+    dialect: Dialect,
+    kind: PhantomData<R>,
+}
+
+impl<R: Document> RawMetadata<R> {
+    /// Takes `bytes` as they came.
+    #[must_use]
+    pub const fn new(dialect: Dialect, bytes: Bytes) -> Self {
+        Self { bytes, dialect, kind: PhantomData }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Verifies against the keys that a trusted delegator names for this role (C4, C12,
+    /// C17, C20, C23): the threshold first, decoding after.
+    ///
+    /// # Errors
+    /// Malformed bytes, too few distinct keys, or a payload of another kind.
+    pub fn verify(self, keys: &RoleKeys, table: &KeyTable) -> Result<Verified<R>, VerifyError> {
+        let envelope = Envelope::parse(self.dialect, &self.bytes)?;
+        let signed_by = require_threshold(&envelope, keys, table)?;
+        let payload = R::decode(self.dialect, envelope.signed())?;
+        Ok(Verified::new(payload, self, signed_by))
+    }
+}
+
+impl RawMetadata<Root> {
+    /// Verifies the successor of a trusted root: signed by a threshold of the old keys (C4)
+    /// and of its own (C5, or a root nobody can follow locks everyone out: CVE-2020-15163).
+    ///
+    /// # Errors
+    /// Malformed bytes, or too few distinct keys on either count.
+    pub fn verify_successor(self, old: &Verified<Root>) -> Result<Verified<Root>, VerifyError> {
+        let new = self.verify(&old.payload.root, &old.payload.keys)?;
+        new.require_own_threshold()
+    }
+
+    /// Verifies a root that is trusted for where it comes from, against itself only (C2).
+    ///
+    /// # Errors
+    /// Malformed bytes, or too few distinct keys.
+    pub fn verify_first(self) -> Result<Verified<Root>, VerifyError> {
+        let envelope = Envelope::parse(self.dialect, &self.bytes)?;
+        let payload = Root::decode(self.dialect, envelope.signed())?;
+        let signed_by = require_threshold(&envelope, &payload.root, &payload.keys)?;
+        Ok(Verified::new(payload, self, signed_by))
+    }
+
+    /// Verifies the first root against what the consumer pinned (C2), and against itself.
+    ///
+    /// # Errors
+    /// Malformed bytes, another root than the pinned one, or too few distinct keys.
+    pub fn verify_pinned(self, pin: &Pin) -> Result<Verified<Root>, VerifyError> {
+        let root = self.verify_first()?;
+        match pin {
+            Pin::Digest(digest) if root.digest == *digest => Ok(root),
+            Pin::Digest(_) => Err(VerifyError::NotPinned { found: root.digest }),
+            Pin::Keys { fingerprints, threshold } => {
+                let envelope = Envelope::parse(root.dialect, &root.bytes)?;
+                let listed = root.payload.root.keys(&root.payload.keys);
+                let pinned = listed.filter(|(_, key)| fingerprints.contains(&key.fingerprint()));
+                let signed_by = count(&envelope, pinned);
+                if !threshold.is_met_by(signed_by.len()) {
+                    return Err(VerifyError::threshold(*threshold, signed_by, fingerprints.clone()));
+                }
+                Ok(root)
+            }
+        }
+    }
+}
+
+/// A payload whose signatures met the threshold of a trusted delegator, with the very
+/// bytes it was read from. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Verified<R> {
+    payload: Arc<R>,
+    bytes: Bytes,
+    dialect: Dialect,
+    digest: Sha256Digest,
+    signed_by: BTreeSet<Fingerprint>,
+}
+
+impl<R> Verified<R> {
+    /// The payload.
+    #[must_use]
+    pub fn payload(&self) -> &R {
+        &self.payload
+    }
+
+    /// The bytes, as received.
+    #[must_use]
+    pub const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The digest of the bytes.
+    #[must_use]
+    pub const fn digest(&self) -> Sha256Digest {
+        self.digest
+    }
+
+    /// The dialect it is written in.
+    #[must_use]
+    pub const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// The distinct keys that were found to have signed, at least the threshold of them.
+    #[must_use]
+    pub const fn signed_by(&self) -> &BTreeSet<Fingerprint> {
+        &self.signed_by
+    }
+}
+
+impl<R: Document> Verified<R> {
+    fn new(payload: R, raw: RawMetadata<R>, signed_by: BTreeSet<Fingerprint>) -> Self {
+        let digest = Sha256Digest::of(&raw.bytes);
+        Self { payload: Arc::new(payload), bytes: raw.bytes, dialect: raw.dialect, digest, signed_by }
+    }
+
+    /// The version of the document.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.payload.version()
+    }
+
+    /// When the document may no longer be used.
+    #[must_use]
+    pub fn expires(&self) -> UtcTime {
+        self.payload.expires()
+    }
+
+    /// Verifies the same bytes against the keys of another delegator (C21): what one edge of
+    /// the delegation graph accepted, another may not.
+    ///
+    /// # Errors
+    /// Too few distinct keys of that delegator.
+    pub fn reverify(&self, keys: &RoleKeys, table: &KeyTable) -> Result<Self, VerifyError> {
+        RawMetadata::new(self.dialect, self.bytes.clone()).verify(keys, table)
+    }
+}
+
+impl Verified<Root> {
+    fn require_own_threshold(mut self) -> Result<Self, VerifyError> {
+        let envelope = Envelope::parse(self.dialect, &self.bytes)?;
+        self.signed_by = require_threshold(&envelope, &self.payload.root, &self.payload.keys)?;
+        Ok(self)
+    }
+}
+
+/// Why a document was not verified.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// The bytes are no document of the expected kind.
+    #[error(transparent)]
+    Metadata(#[from] InvalidMetadata),
+    /// The first root is not the pinned one.
+    #[error("the root has digest {found}, which is not the pinned one")]
+    NotPinned {
+        /// Its digest.
+        found: Sha256Digest,
+    },
+    /// Fewer distinct keys signed than must.
+    #[error("signed by {} of {threshold} required keys", signed_by.len())]
+    Threshold {
+        /// How many must sign.
+        threshold: Threshold,
+        /// Which did.
+        signed_by: BTreeSet<Fingerprint>,
+        /// Which could have, but did not.
+        missing: BTreeSet<Fingerprint>,
+    },
+}
+
+impl VerifyError {
+    fn threshold(
+        threshold: Threshold,
+        signed_by: BTreeSet<Fingerprint>,
+        authorised: BTreeSet<Fingerprint>,
+    ) -> Self {
+        let missing = authorised.difference(&signed_by).copied().collect();
+        Self::Threshold { threshold, signed_by, missing }
+    }
+}
+
+fn require_threshold(
+    envelope: &Envelope,
+    keys: &RoleKeys,
+    table: &KeyTable,
+) -> Result<BTreeSet<Fingerprint>, VerifyError> {
+    let signed_by = count(envelope, keys.keys(table));
+    if !keys.threshold.is_met_by(signed_by.len()) {
+        return Err(VerifyError::threshold(keys.threshold, signed_by, keys.fingerprints(table)));
+    }
+    Ok(signed_by)
+}
+
+/// Counts distinct key material (C6): not signatures, not key ids. One secret listed under
+/// two ids counts once. Only authorised keys are tried, each at most once, so that a
+/// document full of bad signatures costs no more than its role has keys (CVE-2020-6173).
+/// Bad and empty signatures beside good ones are passed over.
+fn count<'a>(
+    envelope: &Envelope,
+    authorised: impl Iterator<Item = (&'a KeyId, &'a PublicKey)>,
+) -> BTreeSet<Fingerprint> {
+    let mut signed_by = BTreeSet::new();
+    for (id, key) in authorised {
+        let signature = envelope.signatures().iter().find(|signature| signature.key_id == *id);
+        let Some(signature) = signature.filter(|signature| !signature.bytes.is_empty()) else { continue };
+        if key.verify(envelope.signed_bytes(), &signature.bytes).is_ok() {
+            signed_by.insert(key.fingerprint());
+        }
+    }
+    signed_by
+}

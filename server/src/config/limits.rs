@@ -1,0 +1,79 @@
+//! How much anybody may ask of the server.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{Fault, duration};
+
+/// `[limits]`, per process.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Bytes of one publish. Default 32 MiB.
+    pub body_bytes: usize,
+    /// Parts of one publish. Default 64.
+    pub parts: usize,
+    /// Bytes of a request's head. Default 32 KiB.
+    pub header_bytes: usize,
+    /// Time for the head of a request; an idle connection is closed after it as well.
+    /// Default 15 s.
+    #[serde(deserialize_with = "duration::read")]
+    pub header_time: Duration,
+    /// Longest silence within a body, in either direction. Default 15 s.
+    #[serde(deserialize_with = "duration::read")]
+    pub body_idle: Duration,
+    /// Time for a whole request. Default 60 s.
+    #[serde(deserialize_with = "duration::read")]
+    pub request_time: Duration,
+    /// API requests worked on at the same time. Default 512.
+    pub requests: usize,
+    /// Connections open at the same time. Default 4096.
+    pub connections: usize,
+    /// Time that requests get to finish after the first signal to stop. Default 30 s.
+    #[serde(deserialize_with = "duration::read")]
+    pub drain_time: Duration,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            body_bytes: 32 * 1024 * 1024,
+            parts: 64,
+            header_bytes: 32 * 1024,
+            header_time: Duration::from_secs(15),
+            body_idle: Duration::from_secs(15),
+            request_time: Duration::from_secs(60),
+            requests: 512,
+            connections: 4096,
+            drain_time: Duration::from_secs(30),
+        }
+    }
+}
+
+impl LimitsConfig {
+    pub(super) fn validate(&self, faults: &mut Vec<Fault>) {
+        for (path, value) in [
+            ("limits.body_bytes", self.body_bytes),
+            ("limits.parts", self.parts),
+            ("limits.requests", self.requests),
+            ("limits.connections", self.connections),
+        ] {
+            if value == 0 {
+                faults.push(Fault::new(path, "must be at least 1"));
+            }
+        }
+        if !(8192..=1024 * 1024).contains(&self.header_bytes) {
+            faults.push(Fault::new("limits.header_bytes", "must lie between 8192 and 1048576"));
+        }
+        for (path, value) in [
+            ("limits.header_time", self.header_time),
+            ("limits.body_idle", self.body_idle),
+            ("limits.request_time", self.request_time),
+        ] {
+            if value.is_zero() {
+                faults.push(Fault::new(path, "must be longer than nothing"));
+            }
+        }
+    }
+}

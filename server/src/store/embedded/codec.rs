@@ -1,0 +1,367 @@
+//! The body of a journal record: an explicit binary form, version 1.
+//!
+//! Integers are little-endian, texts carry a two-byte length, lists a four-byte count.
+//! Decoding checks every length and never panics: the bytes may come from a damaged disk.
+
+use std::collections::BTreeMap;
+
+use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::metadata::Version;
+use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::time::UtcTime;
+
+use crate::store::inspect::Inspected;
+use crate::store::{DocumentRef, OperationId, Publication, PublicationKind, Removal};
+
+/// Values up to this many bytes stand in the journal, longer ones in files of their own:
+/// long records would make every replay read what it does not need.
+pub(super) const INLINE_BYTES: usize = 4_096;
+
+const VERSION: u8 = 1;
+const PUBLISH: u8 = 1;
+const RENEW: u8 = 2;
+const REMOVE: u8 = 3;
+const KEYS: u8 = 4;
+const INLINE: u8 = 0;
+const BLOB: u8 = 1;
+
+/// What one record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    Commit(Commit),
+    Remove(Remove),
+    Keys(Keys),
+}
+
+/// A publication or renewal; the values themselves stand in the body or in files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Commit {
+    pub(super) repository: RepositoryName,
+    /// The record this was built on; `None` if it made the repository.
+    pub(super) expected: Option<u64>,
+    pub(super) operation: OperationId,
+    pub(super) kind: PublicationKind,
+    pub(super) actor: String,
+    pub(super) at: UtcTime,
+    pub(super) renew_at: UtcTime,
+    pub(super) documents: Vec<Document>,
+    pub(super) targets: Vec<Value>,
+    pub(super) current: BTreeMap<RoleName, DocumentRef>,
+}
+
+/// The end of a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Remove {
+    pub(super) repository: RepositoryName,
+    pub(super) expected: u64,
+    pub(super) operation: OperationId,
+    pub(super) actor: String,
+    pub(super) at: UtcTime,
+}
+
+/// New sealed online keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Keys {
+    pub(super) repository: RepositoryName,
+    pub(super) generation: u64,
+    pub(super) sealed: Value,
+}
+
+/// A document of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Document {
+    pub(super) role: RoleName,
+    pub(super) version: Version,
+    pub(super) value: Value,
+}
+
+/// Where some bytes are, and what they must hash to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Value {
+    pub(super) digest: Sha256Digest,
+    pub(super) length: u64,
+    pub(super) place: Place,
+}
+
+/// Inside the body, counted from its start, or in a file named by the digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Inline { at: u32 },
+    Blob,
+}
+
+/// The bytes are no body of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a record of this format")]
+pub(super) struct Undecodable;
+
+impl Entry {
+    pub(super) const fn repository(&self) -> &RepositoryName {
+        match self {
+            Self::Commit(commit) => &commit.repository,
+            Self::Remove(remove) => &remove.repository,
+            Self::Keys(keys) => &keys.repository,
+        }
+    }
+
+    /// Every value the record brings.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Value> {
+        let (documents, targets, sealed) = match self {
+            Self::Commit(commit) => (commit.documents.as_slice(), commit.targets.as_slice(), None),
+            Self::Remove(_) => (&[][..], &[][..], None),
+            Self::Keys(keys) => (&[][..], &[][..], Some(&keys.sealed)),
+        };
+        documents.iter().map(|document| &document.value).chain(targets).chain(sealed)
+    }
+}
+
+/// Encodes a publication; the entry tells where in the body its values are.
+pub(super) fn encode_commit(publication: &Publication, inspected: &Inspected) -> (Commit, Vec<u8>) {
+    let (at, renew_at) = (publication.at.plus_seconds(0), publication.renew_at.plus_seconds(0));
+    let mut out = Writer::new(match publication.kind {
+        PublicationKind::Publish => PUBLISH,
+        PublicationKind::Renew => RENEW,
+    });
+    out.text(publication.repository.as_str());
+    out.u64(publication.expected.map_or(0, |token| token.0));
+    out.bytes(&publication.operation.0);
+    out.text(&publication.actor);
+    out.time(at);
+    out.time(renew_at);
+    out.count(inspected.documents.len());
+    let mut documents = Vec::with_capacity(inspected.documents.len());
+    for new in &inspected.documents {
+        out.text(new.role.as_str());
+        out.u64(new.version.get());
+        let value = out.value(new.digest, &new.bytes);
+        documents.push(Document { role: new.role.clone(), version: new.version, value });
+    }
+    out.count(inspected.targets.len());
+    let targets = inspected.targets.iter().map(|(digest, bytes)| out.value(*digest, bytes)).collect();
+    out.count(publication.current.len());
+    for (role, reference) in &publication.current {
+        out.text(role.as_str());
+        out.u64(reference.version.get());
+        out.bytes(reference.digest.as_bytes());
+        out.u64(reference.length);
+    }
+    let commit = Commit {
+        repository: publication.repository.clone(),
+        expected: publication.expected.map(|token| token.0),
+        operation: publication.operation,
+        kind: publication.kind,
+        actor: publication.actor.clone(),
+        at,
+        renew_at,
+        documents,
+        targets,
+        current: publication.current.clone(),
+    };
+    (commit, out.0)
+}
+
+/// Encodes a removal.
+pub(super) fn encode_remove(removal: &Removal) -> (Remove, Vec<u8>) {
+    let at = removal.at.plus_seconds(0);
+    let mut out = Writer::new(REMOVE);
+    out.text(removal.repository.as_str());
+    out.u64(removal.expected.0);
+    out.bytes(&removal.operation.0);
+    out.text(&removal.actor);
+    out.time(at);
+    let remove = Remove {
+        repository: removal.repository.clone(),
+        expected: removal.expected.0,
+        operation: removal.operation,
+        actor: removal.actor.clone(),
+        at,
+    };
+    (remove, out.0)
+}
+
+/// Encodes sealed online keys.
+pub(super) fn encode_keys(repository: &RepositoryName, generation: u64, sealed: &[u8]) -> (Keys, Vec<u8>) {
+    let mut out = Writer::new(KEYS);
+    out.text(repository.as_str());
+    out.u64(generation);
+    let sealed = out.value(Sha256Digest::of(sealed), sealed);
+    (Keys { repository: repository.clone(), generation, sealed }, out.0)
+}
+
+/// Reads a body back.
+///
+/// # Errors
+/// Anything that the encoders above could not have written, trailing bytes included.
+pub(super) fn decode(body: &[u8]) -> Result<Entry, Undecodable> {
+    let mut input = Reader { rest: body, read: 0 };
+    if input.u8()? != VERSION {
+        return Err(Undecodable);
+    }
+    let entry = match input.u8()? {
+        PUBLISH => Entry::Commit(decode_commit(&mut input, PublicationKind::Publish)?),
+        RENEW => Entry::Commit(decode_commit(&mut input, PublicationKind::Renew)?),
+        REMOVE => Entry::Remove(Remove {
+            repository: input.parsed()?,
+            expected: input.u64()?,
+            operation: OperationId(input.array()?),
+            actor: input.text()?.to_owned(),
+            at: input.time()?,
+        }),
+        KEYS => Entry::Keys(Keys {
+            repository: input.parsed()?,
+            generation: input.u64()?,
+            sealed: input.value()?,
+        }),
+        _ => return Err(Undecodable),
+    };
+    if input.rest.is_empty() { Ok(entry) } else { Err(Undecodable) }
+}
+
+/// The bytes of an inline value in the body it came with; `None` for a blob.
+pub(super) fn inline<'a>(body: &'a [u8], value: &Value) -> Option<&'a [u8]> {
+    let Place::Inline { at } = value.place else { return None };
+    let start = usize::try_from(at).ok()?;
+    body.get(start..start.checked_add(usize::try_from(value.length).ok()?)?)
+}
+
+fn decode_commit(input: &mut Reader<'_>, kind: PublicationKind) -> Result<Commit, Undecodable> {
+    let repository = input.parsed()?;
+    let expected = Some(input.u64()?).filter(|seq| *seq != 0);
+    let operation = OperationId(input.array()?);
+    let actor = input.text()?.to_owned();
+    let (at, renew_at) = (input.time()?, input.time()?);
+    let documents = (0..input.u32()?)
+        .map(|_| Ok(Document { role: input.parsed()?, version: input.version()?, value: input.value()? }))
+        .collect::<Result<_, Undecodable>>()?;
+    let targets = (0..input.u32()?).map(|_| input.value()).collect::<Result<_, _>>()?;
+    let current = (0..input.u32()?)
+        .map(|_| {
+            let role = input.parsed()?;
+            let version = input.version()?;
+            let digest = Sha256Digest::from_bytes(input.array()?);
+            Ok((role, DocumentRef { version, digest, length: input.u64()? }))
+        })
+        .collect::<Result<_, Undecodable>>()?;
+    Ok(Commit { repository, expected, operation, kind, actor, at, renew_at, documents, targets, current })
+}
+
+/// Appends fields.
+pub(super) struct Writer(pub(super) Vec<u8>);
+
+impl Writer {
+    fn new(kind: u8) -> Self {
+        Self(vec![VERSION, kind])
+    }
+
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    pub(super) fn u64(&mut self, value: u64) {
+        self.bytes(&value.to_le_bytes());
+    }
+
+    pub(super) fn u32(&mut self, value: u32) {
+        self.bytes(&value.to_le_bytes());
+    }
+
+    /// Names and actors are bounded far below 64 KiB before they come here.
+    pub(super) fn text(&mut self, text: &str) {
+        let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
+        self.bytes(&length.to_le_bytes());
+        self.bytes(text.as_bytes().get(..usize::from(length)).unwrap_or_default());
+    }
+
+    fn count(&mut self, count: usize) {
+        self.u32(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
+    fn time(&mut self, time: UtcTime) {
+        self.bytes(&time.unix_seconds().to_le_bytes());
+    }
+
+    fn value(&mut self, digest: Sha256Digest, bytes: &[u8]) -> Value {
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.bytes(digest.as_bytes());
+        self.u64(length);
+        if bytes.len() > INLINE_BYTES {
+            self.0.push(BLOB);
+            return Value { digest, length, place: Place::Blob };
+        }
+        self.0.push(INLINE);
+        let at = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        self.bytes(bytes);
+        Value { digest, length, place: Place::Inline { at } }
+    }
+}
+
+/// Takes fields off the front.
+pub(super) struct Reader<'a> {
+    rest: &'a [u8],
+    read: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes, read: 0 }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], Undecodable> {
+        let (head, rest) = self.rest.split_at_checked(count).ok_or(Undecodable)?;
+        self.rest = rest;
+        self.read += count;
+        Ok(head)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Undecodable> {
+        self.take(N)?.try_into().map_err(|_| Undecodable)
+    }
+
+    pub(super) fn u8(&mut self) -> Result<u8, Undecodable> {
+        self.array::<1>().map(u8::from_le_bytes)
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, Undecodable> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, Undecodable> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    pub(super) fn text(&mut self) -> Result<&'a str, Undecodable> {
+        let length = u16::from_le_bytes(self.array()?);
+        str::from_utf8(self.take(usize::from(length))?).map_err(|_| Undecodable)
+    }
+
+    pub(super) fn parsed<T: std::str::FromStr>(&mut self) -> Result<T, Undecodable> {
+        self.text()?.parse().map_err(|_| Undecodable)
+    }
+
+    pub(super) fn version(&mut self) -> Result<Version, Undecodable> {
+        Version::new(self.u64()?).ok_or(Undecodable)
+    }
+
+    fn time(&mut self) -> Result<UtcTime, Undecodable> {
+        UtcTime::from_unix_seconds(i64::from_le_bytes(self.array()?)).map_err(|_| Undecodable)
+    }
+
+    fn value(&mut self) -> Result<Value, Undecodable> {
+        let digest = Sha256Digest::from_bytes(self.array()?);
+        let length = self.u64()?;
+        let place = match self.u8()? {
+            BLOB => Place::Blob,
+            INLINE => {
+                let at = u32::try_from(self.read).map_err(|_| Undecodable)?;
+                self.take(usize::try_from(length).map_err(|_| Undecodable)?)?;
+                Place::Inline { at }
+            }
+            _ => return Err(Undecodable),
+        };
+        Ok(Value { digest, length, place })
+    }
+}

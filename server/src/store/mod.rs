@@ -1,0 +1,327 @@
+//! Where trust metadata lives: one contract, two backends.
+//!
+//! The contract (each guarantee is a test in the contract suite, run on every backend):
+//!
+//! * G1 A publication is visible whole or not at all.
+//! * G2 Of several publications that name the same head token, one wins.
+//! * G3 What was acknowledged survives a crash and a power cut.
+//! * G4 A reader never sees a head that is not durable, nor one older than it saw before.
+//! * G5 The bytes of (repository, role, version) never change. Timestamps and snapshots
+//!   that were renewed are replaced by the next ones and may be gone.
+//! * G6 Every publication stands once in the feed of changes, in order.
+//! * G7 Bytes can be read before anything that points to them can.
+//! * G8 The same operation id twice is one publication.
+//! * G9 An error of a sync ends the process: the kernel may have dropped the pages.
+//!
+//! One repository's bytes are never served under another's name, nor after its removal. A
+//! corrupt record is an error that names it, never a panic and never "not found".
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::metadata::Version;
+use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::time::UtcTime;
+use bytes::Bytes;
+
+pub mod embedded;
+pub mod memory;
+
+/// Domain-level operations on the trust metadata of all repositories.
+#[async_trait]
+pub trait TrustStore: Send + Sync + 'static {
+    /// The latest durable head; `None` for a repository that is absent or was removed.
+    async fn head(&self, repository: &RepositoryName) -> Result<Option<Arc<Head>>, StoreError>;
+
+    /// The document of `role` with `version`.
+    async fn by_version(
+        &self,
+        repository: &RepositoryName,
+        role: &RoleName,
+        version: Version,
+    ) -> Result<Option<Bytes>, StoreError>;
+
+    /// A document or target of this repository, by the digest of its bytes.
+    async fn by_digest(
+        &self,
+        repository: &RepositoryName,
+        digest: Sha256Digest,
+    ) -> Result<Option<Bytes>, StoreError>;
+
+    /// Commits atomically, durable when it returns.
+    async fn publish(&self, publication: Publication) -> Result<Published, PublishError>;
+
+    /// Removes the repository with all its bytes and its online keys. The feed keeps its
+    /// history and gains one entry. The same name can be created anew later.
+    async fn remove(&self, removal: Removal) -> Result<Published, PublishError>;
+
+    /// Up to `max` names of existing repositories after `after`, in ascending order.
+    async fn list(
+        &self,
+        after: Option<&RepositoryName>,
+        max: usize,
+    ) -> Result<Vec<RepositoryName>, StoreError>;
+
+    /// Up to `max` entries of the feed after `after`, oldest first.
+    async fn changes(&self, after: Position, max: usize) -> Result<Vec<Change>, StoreError>;
+
+    /// Up to `max` repositories whose head is to be renewed before `before`, the most
+    /// urgent first.
+    async fn due(&self, before: UtcTime, max: usize) -> Result<Vec<RepositoryName>, StoreError>;
+
+    /// The sealed online keys of a repository and their generation.
+    async fn online_keys(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<Option<SealedOnlineKeys>, StoreError>;
+
+    /// Stores sealed online keys, durable when it returns. `expected` is the generation
+    /// that was read, `None` for the first. Allowed before the first publication.
+    async fn set_online_keys(
+        &self,
+        repository: &RepositoryName,
+        expected: Option<u64>,
+        sealed: Bytes,
+    ) -> Result<u64, PublishError>;
+
+    /// Reads everything and compares it with its digests and with the other records.
+    async fn check(&self) -> Result<CheckReport, StoreError>;
+
+    /// Waits until everything is on disk and releases the files. Later calls fail.
+    async fn close(&self) -> Result<(), StoreError>;
+}
+
+/// Which documents are current, and proof of having read that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// To be handed back with the publication that builds on this head.
+    pub token: HeadToken,
+    /// Every current document, the timestamp included.
+    pub current: BTreeMap<RoleName, DocumentRef>,
+    /// The bytes of the current timestamp, the most read document of all.
+    pub timestamp: Bytes,
+    /// When the online roles are to be signed anew.
+    pub renew_at: UtcTime,
+}
+
+/// A document by what identifies it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentRef {
+    /// Its version.
+    pub version: Version,
+    /// The digest of its bytes.
+    pub digest: Sha256Digest,
+    /// The length of its bytes.
+    pub length: u64,
+}
+
+/// Names one state of one repository. Never used twice, not even after a removal: it is the
+/// position of the record that made the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HeadToken(pub u64);
+
+impl fmt::Display for HeadToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "h{}", self.0)
+    }
+}
+
+impl FromStr for HeadToken {
+    type Err = InvalidHeadToken;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.strip_prefix('h').and_then(|n| n.parse().ok()).map(Self).ok_or(InvalidHeadToken)
+    }
+}
+
+/// The text is no head token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a head token")]
+pub struct InvalidHeadToken;
+
+/// A place in the feed of changes. Callers compare and hand back, they do not compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);
+
+/// Chosen by the publisher; a repeated publication with the same id is not done twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperationId(pub [u8; 16]);
+
+/// One commit to one repository.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// Which repository.
+    pub repository: RepositoryName,
+    /// The head this was built on; `None` to create the repository.
+    pub expected: Option<HeadToken>,
+    /// For [`G8`](self).
+    pub operation: OperationId,
+    /// Whether somebody published, or the server renewed.
+    pub kind: PublicationKind,
+    /// New documents of any role.
+    pub documents: Vec<NewDocument>,
+    /// New target bytes, found by their digest.
+    pub targets: Vec<Bytes>,
+    /// The whole set of current documents after this commit. Each must be in `documents`
+    /// or current before.
+    pub current: BTreeMap<RoleName, DocumentRef>,
+    /// When the online roles are to be signed anew.
+    pub renew_at: UtcTime,
+    /// Who published, for the feed.
+    pub actor: String,
+    /// When, for the feed.
+    pub at: UtcTime,
+}
+
+/// What kind of commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublicationKind {
+    /// Somebody published; stands in the feed.
+    Publish,
+    /// The server signed snapshot or timestamp anew. Not in the feed; the replaced
+    /// timestamp (and snapshot) need not be kept.
+    Renew,
+}
+
+/// A document to be stored.
+#[derive(Clone, Debug)]
+pub struct NewDocument {
+    /// Its role.
+    pub role: RoleName,
+    /// Its version.
+    pub version: Version,
+    /// Its bytes, exactly as received or signed.
+    pub bytes: Bytes,
+}
+
+/// The end of a repository.
+#[derive(Clone, Debug)]
+pub struct Removal {
+    /// Which repository.
+    pub repository: RepositoryName,
+    /// The head that was read.
+    pub expected: HeadToken,
+    /// For [`G8`](self).
+    pub operation: OperationId,
+    /// Who removed it, for the feed.
+    pub actor: String,
+    /// When, for the feed.
+    pub at: UtcTime,
+}
+
+/// What a commit led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The new head.
+    pub token: HeadToken,
+    /// Its place in the feed.
+    pub position: Position,
+    /// Whether this operation had been committed before.
+    pub replayed: bool,
+}
+
+/// One entry of the feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its place in the feed.
+    pub position: Position,
+    /// Which repository.
+    pub repository: RepositoryName,
+    /// What happened.
+    pub kind: ChangeKind,
+    /// Who did it.
+    pub actor: String,
+    /// When.
+    pub at: UtcTime,
+    /// The documents that came with it: role, version, digest.
+    pub documents: Vec<(RoleName, Version, Sha256Digest)>,
+    /// Chains this entry to all entries before it.
+    pub chain: Sha256Digest,
+}
+
+/// What a change was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// The repository got new metadata.
+    Published,
+    /// The repository was removed.
+    Removed,
+}
+
+/// Sealed online keys as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedOnlineKeys {
+    /// Counts replacements, from 1.
+    pub generation: u64,
+    /// Opaque to the store.
+    pub sealed: Bytes,
+}
+
+/// What a full check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckReport {
+    /// Repositories that exist.
+    pub repositories: u64,
+    /// Records in the journal (or commits, in memory).
+    pub records: u64,
+    /// Documents and targets read and compared.
+    pub documents: u64,
+    /// Bytes read and compared.
+    pub bytes: u64,
+    /// The last place in the feed.
+    pub last_position: Position,
+    /// The chain digest at `last_position`.
+    pub chain: Option<Sha256Digest>,
+    /// Everything found wrong, each naming the record; empty if the store is whole.
+    pub defects: Vec<String>,
+}
+
+/// A read failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store was closed, or its committer ended.
+    #[error("the store is closed")]
+    Closed,
+    /// A record contradicts its digest or another record.
+    #[error("damaged record in the store: {what}")]
+    Corrupt {
+        /// Which record, and how.
+        what: String,
+    },
+    /// The operating system said no.
+    #[error("cannot access the store: {what}")]
+    Io {
+        /// What was attempted, on which file.
+        what: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A commit did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// Somebody else was faster, or the expected head never existed.
+    #[error("the repository has changed meanwhile")]
+    Conflict {
+        /// The head as it is now.
+        current: Option<HeadToken>,
+    },
+    /// The publication contradicts what is stored (G5) or itself.
+    #[error("the publication contradicts the store: {what}")]
+    Invalid {
+        /// What contradicts what.
+        what: String,
+    },
+    /// Too many commits are waiting; nothing was done.
+    #[error("too many publications are waiting")]
+    Busy,
+    /// The store could not be read or written; nothing was done.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

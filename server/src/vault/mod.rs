@@ -1,0 +1,203 @@
+//! Online keys: made here, sealed at rest, unsealed in memory only.
+//!
+//! A repository has one set of two Ed25519 keys, or two sets while a rotation waits for the
+//! root that lists the new one. Which set signs is decided by the root, never here.
+
+mod kek;
+mod seal;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bulla_keys_schema::key::{InvalidSecretKey, KeyAlgorithm, SecretKey};
+use bulla_keys_schema::names::RepositoryName;
+use zeroize::Zeroizing;
+
+pub use kek::{KEK_VARIABLE, Kek, KekError, KekId};
+pub use seal::UnsealError;
+
+use crate::store::{PublishError, StoreError, TrustStore};
+
+/// Repositories whose unsealed keys are kept in memory.
+const CACHED: usize = 4096;
+/// Attempts to store keys while somebody else stores some; the second finds theirs.
+const ATTEMPTS: usize = 4;
+
+/// Makes, keeps and hands out online keys.
+pub struct Vault {
+    kek: Kek,
+    store: Arc<dyn TrustStore>,
+    cache: Mutex<HashMap<RepositoryName, Arc<OnlineKeys>>>,
+}
+
+/// All online keys of one repository.
+pub struct OnlineKeys {
+    /// Counts changes, from 1.
+    pub generation: u64,
+    /// One set, or two with the newer last.
+    pub sets: Vec<KeySet>,
+}
+
+/// The keys that sign for one repository together.
+pub struct KeySet {
+    /// Signs snapshots.
+    pub snapshot: SecretKey,
+    /// Signs timestamps.
+    pub timestamp: SecretKey,
+}
+
+impl Vault {
+    /// Keeps keys in `store`, sealed under `kek`.
+    #[must_use]
+    pub fn new(kek: Kek, store: Arc<dyn TrustStore>) -> Self {
+        Self { kek, store, cache: Mutex::default() }
+    }
+
+    /// Names the key-encryption key in use.
+    #[must_use]
+    pub const fn kek_id(&self) -> KekId {
+        self.kek.id()
+    }
+
+    /// The keys of `repository`, if it has any.
+    ///
+    /// # Errors
+    /// The store cannot be read, or the keys cannot be unsealed.
+    pub async fn get(&self, repository: &RepositoryName) -> Result<Option<Arc<OnlineKeys>>, VaultError> {
+        if let Some(keys) = self.cached(repository) {
+            return Ok(Some(keys));
+        }
+        let Some(stored) = self.store.online_keys(repository).await? else { return Ok(None) };
+        let sets = seal::open(&self.kek, repository, &stored.sealed)?;
+        Ok(Some(self.remember(repository, OnlineKeys { generation: stored.generation, sets })))
+    }
+
+    /// The keys of `repository`, made now if it has none; durable when it returns.
+    ///
+    /// # Errors
+    /// As [`Self::get`], and what hinders storing.
+    pub async fn get_or_make(&self, repository: &RepositoryName) -> Result<Arc<OnlineKeys>, VaultError> {
+        for _ in 0..ATTEMPTS {
+            if let Some(keys) = self.get(repository).await? {
+                return Ok(keys);
+            }
+            if let Some(keys) = self.store_sets(repository, None, vec![KeySet::make()?]).await? {
+                return Ok(keys);
+            }
+        }
+        Err(VaultError::Contended)
+    }
+
+    /// Makes a second set beside the one that `is_listed` by the current root. A set that
+    /// already waits is kept, so that asking twice does no harm: somebody may have signed a
+    /// root with it.
+    ///
+    /// # Errors
+    /// As [`Self::get_or_make`]; there must be keys, and the root must list a set.
+    pub async fn rotate(
+        &self,
+        repository: &RepositoryName,
+        is_listed: impl Fn(&KeySet) -> bool,
+    ) -> Result<Arc<OnlineKeys>, VaultError> {
+        for _ in 0..ATTEMPTS {
+            let keys = self.get(repository).await?.ok_or(VaultError::NotListed)?;
+            let active = keys.sets.iter().rposition(&is_listed).ok_or(VaultError::NotListed)?;
+            if active + 1 < keys.sets.len() {
+                return Ok(keys);
+            }
+            let current = keys.sets.get(active).ok_or(VaultError::NotListed)?.duplicate()?;
+            let sets = vec![current, KeySet::make()?];
+            if let Some(keys) = self.store_sets(repository, Some(keys.generation), sets).await? {
+                return Ok(keys);
+            }
+        }
+        Err(VaultError::Contended)
+    }
+
+    /// Drops the keys of a removed repository from memory.
+    pub fn forget(&self, repository: &RepositoryName) {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).remove(repository);
+    }
+
+    /// `None` if somebody else stored keys meanwhile.
+    async fn store_sets(
+        &self,
+        repository: &RepositoryName,
+        expected: Option<u64>,
+        sets: Vec<KeySet>,
+    ) -> Result<Option<Arc<OnlineKeys>>, VaultError> {
+        let sealed = seal::close(&self.kek, repository, &sets)?;
+        match self.store.set_online_keys(repository, expected, sealed).await {
+            Ok(generation) => Ok(Some(self.remember(repository, OnlineKeys { generation, sets }))),
+            Err(PublishError::Conflict { .. }) => {
+                self.forget(repository);
+                Ok(None)
+            }
+            Err(PublishError::Store(error)) => Err(error.into()),
+            Err(error) => Err(VaultError::Refused(error)),
+        }
+    }
+
+    fn cached(&self, repository: &RepositoryName) -> Option<Arc<OnlineKeys>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(repository).cloned()
+    }
+
+    fn remember(&self, repository: &RepositoryName, keys: OnlineKeys) -> Arc<OnlineKeys> {
+        let keys = Arc::new(keys);
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() >= CACHED
+            && !cache.contains_key(repository)
+            && let Some(any) = cache.keys().next().cloned()
+        {
+            cache.remove(&any);
+        }
+        cache.insert(repository.clone(), Arc::clone(&keys));
+        keys
+    }
+}
+
+impl KeySet {
+    /// Two new keys.
+    fn make() -> Result<Self, VaultError> {
+        Ok(Self { snapshot: make_key()?, timestamp: make_key()? })
+    }
+
+    fn duplicate(&self) -> Result<Self, VaultError> {
+        Ok(Self {
+            snapshot: SecretKey::from_pkcs8_der(&self.snapshot.to_pkcs8_der())?,
+            timestamp: SecretKey::from_pkcs8_der(&self.timestamp.to_pkcs8_der())?,
+        })
+    }
+}
+
+fn make_key() -> Result<SecretKey, VaultError> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut_slice()).map_err(|_| VaultError::Randomness)?;
+    Ok(SecretKey::from_seed(KeyAlgorithm::Ed25519, &seed)?)
+}
+
+/// Online keys could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The store cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store has no room for them at present.
+    #[error(transparent)]
+    Refused(PublishError),
+    /// What is stored cannot be unsealed.
+    #[error(transparent)]
+    Unseal(#[from] UnsealError),
+    /// A key that was made is none.
+    #[error("cannot make an online key: {0}")]
+    Key(#[from] InvalidSecretKey),
+    /// The system's random numbers failed.
+    #[error("the system gives no random numbers")]
+    Randomness,
+    /// Others stored keys of this repository again and again.
+    #[error("the online keys change too fast")]
+    Contended,
+    /// There is no set that the root lists, so nothing can be rotated.
+    #[error("the current root lists no online keys of this server")]
+    NotListed,
+}
