@@ -22,7 +22,7 @@ pub enum Json {
     /// A string.
     String(String),
     /// An array.
-    Array(Vec<Json>),
+    Array(Vec<Self>),
     /// An object.
     Object(Object),
 }
@@ -36,8 +36,8 @@ impl Json {
     /// parsers, so that two of them would disagree on what was signed.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidJson> {
         let mut parser = serde_json::Deserializer::from_slice(bytes);
-        let value = Seed { depth: 0 }.deserialize(&mut parser).map_err(InvalidJson::new)?;
-        parser.end().map_err(InvalidJson::new)?;
+        let value = Seed { depth: 0 }.deserialize(&mut parser).map_err(|error| InvalidJson::new(&error))?;
+        parser.end().map_err(|error| InvalidJson::new(&error))?;
         Ok(value)
     }
 
@@ -131,7 +131,7 @@ pub struct InvalidJson {
 }
 
 impl InvalidJson {
-    fn new(error: serde_json::Error) -> Self {
+    fn new(error: &serde_json::Error) -> Self {
         let reason = error.to_string();
         Self { reason }
     }

@@ -231,6 +231,8 @@ pub enum ProblemCode {
     BadRequest,
     /// 401: no token, or one that is unknown, expired or revoked.
     Unauthenticated,
+    /// 403: the caller may see this repository, but not do this.
+    Forbidden,
     /// 404: absent, or not visible to this caller; nobody can tell which.
     NotFound,
     /// 405: this URL knows other methods.
@@ -262,6 +264,7 @@ impl ProblemCode {
         match self {
             Self::BadRequest => 400,
             Self::Unauthenticated => 401,
+            Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
@@ -281,6 +284,7 @@ impl ProblemCode {
         match self {
             Self::BadRequest => "bad-request",
             Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::RequestTimeout => "request-timeout",
@@ -301,6 +305,7 @@ impl ProblemCode {
         match self {
             Self::BadRequest => "malformed request",
             Self::Unauthenticated => "authentication required",
+            Self::Forbidden => "not allowed",
             Self::NotFound => "not found",
             Self::MethodNotAllowed => "method not allowed",
             Self::RequestTimeout => "request came too slowly",
@@ -501,6 +506,7 @@ mod tests {
         for code in [
             ProblemCode::BadRequest,
             ProblemCode::Unauthenticated,
+            ProblemCode::Forbidden,
             ProblemCode::NotFound,
             ProblemCode::MethodNotAllowed,
             ProblemCode::RequestTimeout,

@@ -19,7 +19,7 @@ pub type SharedClock = Arc<dyn Clock>;
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    /// A clock before 1970 reads as 1970, which readiness then reports as wrong.
+    /// A clock outside 1970 to 9999 reads as 1970, which readiness then reports as wrong.
     fn now(&self) -> UtcTime {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         i64::try_from(seconds)
@@ -31,7 +31,18 @@ impl Clock for SystemClock {
 
 /// 1970-01-01T00:00:00Z.
 #[must_use]
+#[expect(clippy::expect_used, reason = "0 is a constant in the calendar's range")]
 pub fn epoch() -> UtcTime {
-    // A `UtcTime` has no constants; the end of the calendar clamps instead of failing.
-    UtcTime::from_unix_seconds(0).unwrap_or_else(|never| match never {})
+    UtcTime::from_unix_seconds(0).expect("1970 is in the calendar")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_lives_after_2020() {
+        assert_eq!(epoch().to_string(), "1970-01-01T00:00:00Z");
+        assert!(SystemClock.now().seconds_since(epoch()) > 1_577_836_800);
+    }
 }

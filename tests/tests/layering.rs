@@ -24,15 +24,16 @@ const KEYS_SCHEMA: &[Room] = &[
     ("dialect", &["metadata", "key", "names", "LEAVES"]),
     ("verify", &["dialect", "metadata", "key", "names", "LEAVES"]),
     ("author", &["verify", "dialect", "metadata", "key", "names", "LEAVES"]),
-    ("wire", &["names", "LEAVES"]),
+    ("wire", &["metadata", "names", "LEAVES"]),
 ];
 
 const SERVER: &[Room] = &[
     ("clock", &[]),
+    ("private_file", &[]),
     ("store", &["clock"]),
-    ("vault", &["store", "clock"]),
+    ("vault", &["store", "private_file", "clock"]),
     ("lookup", &["store", "clock"]),
-    ("auth", &["store", "clock"]),
+    ("auth", &["store", "private_file", "clock"]),
     ("publish", &["vault", "store", "clock"]),
     ("config", &["auth"]),
     ("telemetry", &["config"]),

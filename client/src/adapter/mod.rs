@@ -4,6 +4,7 @@ pub mod key_files;
 pub mod oci_credentials;
 pub mod oci_registry;
 pub mod os_entropy;
+pub mod system_clock;
 pub mod tty;
 pub mod tuf_http;
 pub mod unattended;

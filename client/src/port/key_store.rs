@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bulla_keys_schema::key::{KeyName, KeySidecar, PublicKey, SealedKey};
+use bulla_keys_schema::key::{HeldRole, KeyName, KeySidecar, PublicKey, SealedKey};
 
 /// A place that keeps sealed private keys by name.
 pub trait KeyStore: Send + Sync {
@@ -35,6 +35,12 @@ pub trait KeyStore: Send + Sync {
     /// # Errors
     /// No such key, or it cannot be written.
     fn reseal(&self, name: &KeyName, sealed: &SealedKey) -> Result<(), KeyStoreError>;
+
+    /// Notes in the key's description that it holds a role.
+    ///
+    /// # Errors
+    /// No such key, or it cannot be written.
+    fn note_role(&self, name: &KeyName, held: &HeldRole) -> Result<(), KeyStoreError>;
 
     /// Forgets a key, private side first.
     ///

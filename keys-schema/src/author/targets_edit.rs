@@ -10,7 +10,7 @@ use crate::metadata::{
     Children, DelegatedRole, Delegations, KeyEntry, KeyTable, RoleKeys, Scope, TargetInfo, Targets, Threshold,
     Tombstone, Version,
 };
-use crate::names::{DelegatedRoleName, PathPattern, RELEASES, TargetPath};
+use crate::names::{DelegatedRoleName, PathPattern, RELEASES, RoleName, TargetPath};
 use crate::time::UtcTime;
 
 /// Whom to let speak for what.
@@ -33,10 +33,11 @@ pub struct Delegation {
 pub struct TargetsEdit(Targets);
 
 impl TargetsEdit {
-    /// A document that lists nothing yet.
+    /// A document of `role` that lists nothing yet.
     #[must_use]
-    pub const fn new(version: Version, expires: UtcTime) -> Self {
+    pub const fn new(role: RoleName, version: Version, expires: UtcTime) -> Self {
         Self(Targets {
+            role: Some(role),
             version,
             expires,
             targets: std::collections::BTreeMap::new(),

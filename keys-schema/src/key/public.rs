@@ -92,7 +92,7 @@ impl PublicKey {
     /// Bytes of another form, or no point of the curve.
     pub fn from_p256_sec1(bytes: &[u8]) -> Result<Self, InvalidPublicKey> {
         // The crate would read more: the identity, and points without their y.
-        if !matches!(bytes, [2 | 3 | 4, ..]) {
+        if !matches!(bytes, [2..=4, ..]) {
             return Err(InvalidPublicKey::Point);
         }
         let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(bytes).map_err(|_| InvalidPublicKey::Point)?;

@@ -270,11 +270,9 @@ mod tests {
                 let sealed = SealedKey::parse(&read(&name)).unwrap();
                 let key = sealed.open(&passphrase()).unwrap_or_else(|error| panic!("{name}: {error}"));
                 assert_eq!(key.public_key(), &PublicKey::from_pem(&read("p256.pem")).unwrap());
-                assert_eq!(
-                    sealed.to_pem(),
-                    read(&name.replace("cosign", "sigstore")).replace("", ""),
-                    "{name}"
-                );
+                if label == "sigstore" {
+                    assert_eq!(sealed.to_pem(), read(&name), "byte for byte");
+                }
             }
         }
         let key = SealedKey::parse(&read("ed25519-sealed.pem")).unwrap().open(&passphrase()).unwrap();

@@ -32,9 +32,16 @@ impl TrustedRoot {
         &self.root
     }
 
-    /// Reads the timestamp and snapshot that an earlier run stored. If their keys were
-    /// rotated since, the floor is empty and the caller deletes what was stored: this is how
-    /// a repository recovers from a fast-forward attack (C10).
+    /// Whether keys of timestamp or snapshot were rotated since the last run: the caller then
+    /// deletes what it stored of them. This is how a repository recovers from a fast-forward
+    /// attack (C10).
+    #[must_use]
+    pub const fn online_keys_rotated(&self) -> bool {
+        self.rotated
+    }
+
+    /// Reads the timestamp and snapshot that an earlier run stored. The floor is empty if
+    /// their keys were rotated since.
     #[must_use]
     pub fn floor(&self, timestamp: Option<Bytes>, snapshot: Option<Bytes>) -> Floor {
         if self.rotated {
@@ -362,7 +369,9 @@ fn accept_targets(
 ) -> Result<Verified<Targets>, ChainError> {
     let info = listed(snapshot, role)?;
     let bytes = listed_as(bytes, role, info)?;
-    let targets = verify::<Targets>(dialect, bytes, role, keys, table)?;
+    let targets = RawMetadata::<Targets>::new(dialect, bytes)
+        .verify_as(role, keys, table)
+        .map_err(|source| ChainError::Verify { role: role.clone(), source })?;
     require_version(role, info.version, targets.version())?;
     refuse_expired(role, &targets, now)?;
     Ok(targets)

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use crate::dialect::{Dialect, Document, Envelope, InvalidMetadata};
 use crate::digest::Sha256Digest;
 use crate::key::{Fingerprint, KeyId, PublicKey};
-use crate::metadata::{KeyTable, RoleKeys, Root, Threshold, Version};
+use crate::metadata::{KeyTable, RoleKeys, Root, Targets, Threshold, Version};
+use crate::names::RoleName;
 use crate::time::UtcTime;
 use crate::verify::Pin;
 
@@ -48,6 +49,26 @@ impl<R: Document> RawMetadata<R> {
         let signed_by = require_threshold(&envelope, keys, table)?;
         let payload = R::decode(self.dialect, envelope.signed())?;
         Ok(Verified::new(payload, self, signed_by))
+    }
+}
+
+impl RawMetadata<Targets> {
+    /// Verifies a document that is to stand for `role`: signed as its delegator demands, and
+    /// not one that its signer made for another role.
+    ///
+    /// # Errors
+    /// As for [`RawMetadata::verify`], or a document of another role.
+    pub fn verify_as(
+        self,
+        role: &RoleName,
+        keys: &RoleKeys,
+        table: &KeyTable,
+    ) -> Result<Verified<Targets>, VerifyError> {
+        let targets = self.verify(keys, table)?;
+        match &targets.payload.role {
+            Some(found) if found != role => Err(VerifyError::OtherRole { found: found.clone() }),
+            _ => Ok(targets),
+        }
     }
 }
 
@@ -88,7 +109,7 @@ impl RawMetadata<Root> {
                 let pinned = listed.filter(|(_, key)| fingerprints.contains(&key.fingerprint()));
                 let signed_by = count(&envelope, pinned);
                 if !threshold.is_met_by(signed_by.len()) {
-                    return Err(VerifyError::threshold(*threshold, signed_by, fingerprints.clone()));
+                    return Err(VerifyError::threshold(*threshold, signed_by, fingerprints));
                 }
                 Ok(root)
             }
@@ -181,6 +202,12 @@ pub enum VerifyError {
     /// The bytes are no document of the expected kind.
     #[error(transparent)]
     Metadata(#[from] InvalidMetadata),
+    /// The document says that it is of another role.
+    #[error("the document says that it is of role {found}")]
+    OtherRole {
+        /// What it says.
+        found: RoleName,
+    },
     /// The first root is not the pinned one.
     #[error("the root has digest {found}, which is not the pinned one")]
     NotPinned {
@@ -203,7 +230,7 @@ impl VerifyError {
     fn threshold(
         threshold: Threshold,
         signed_by: BTreeSet<Fingerprint>,
-        authorised: BTreeSet<Fingerprint>,
+        authorised: &BTreeSet<Fingerprint>,
     ) -> Self {
         let missing = authorised.difference(&signed_by).copied().collect();
         Self::Threshold { threshold, signed_by, missing }
@@ -217,7 +244,7 @@ fn require_threshold(
 ) -> Result<BTreeSet<Fingerprint>, VerifyError> {
     let signed_by = count(envelope, keys.keys(table));
     if !keys.threshold.is_met_by(signed_by.len()) {
-        return Err(VerifyError::threshold(keys.threshold, signed_by, keys.fingerprints(table)));
+        return Err(VerifyError::threshold(keys.threshold, signed_by, &keys.fingerprints(table)));
     }
     Ok(signed_by)
 }

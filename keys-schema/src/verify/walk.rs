@@ -71,7 +71,7 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// A delegated role is not in the snapshot (C26: whoever withholds a role must not reach
     /// the roles behind it), or more roles than one search may visit (C25).
-    pub fn next(&mut self) -> Result<Step, WalkError> {
+    pub fn step(&mut self) -> Result<Step, WalkError> {
         if let Some(found) = &self.found {
             return Ok(Step::Found(found.clone()));
         }
@@ -89,16 +89,19 @@ impl<'a> Walk<'a> {
         Ok(Step::NotFound)
     }
 
-    /// Hands over the document that [`Walk::next`] asked for. It is verified with the keys of
+    /// Hands over the document that [`Walk::step`] asked for. It is verified with the keys of
     /// the delegator on this very edge (C21, C23), whoever else may have accepted it.
     ///
     /// # Errors
-    /// The document is not to be trusted; the search ends there (C26).
+    /// The document is not to be trusted. A stored copy may then be replaced by a fetched
+    /// one; there is no way past the role (C26).
     pub fn supply(&mut self, bytes: Bytes) -> Result<Verified<Targets>, WalkError> {
-        let edge = self.pending.pop().ok_or(WalkError::NothingWanted)?;
-        let targets = self.repository.delegated_by(&edge.delegator, &edge.role, bytes)?;
-        self.visited.insert(edge.role.clone());
-        self.visit(&RoleName::Delegated(edge.role), &targets);
+        let edge = self.pending.last().ok_or(WalkError::NothingWanted)?;
+        let role = edge.role.clone();
+        let targets = self.repository.delegated_by(&edge.delegator, &role, bytes)?;
+        self.pending.pop();
+        self.visited.insert(role.clone());
+        self.visit(&RoleName::Delegated(role), &targets);
         Ok(targets)
     }
 

@@ -8,10 +8,59 @@ mod token_file;
 mod tokens;
 
 use bulla_keys_schema::names::RepositoryName;
+use http::HeaderValue;
 
 pub use scope::{InvalidScope, Right, Rights, Scope};
 pub use token_file::{TokenEntry, TokenFile, TokenFileError, TokenName};
 pub use tokens::{AuthError, TokenBook};
+
+/// How callers are told apart.
+pub struct Access {
+    tokens: Option<TokenBook>,
+    anonymous_read: bool,
+}
+
+impl Access {
+    /// Callers need a token; with `anonymous_read` not for metadata and targets.
+    #[must_use]
+    pub const fn tokens(book: TokenBook, anonymous_read: bool) -> Self {
+        Self { tokens: Some(book), anonymous_read }
+    }
+
+    /// Everybody may do everything: for development on loopback.
+    #[must_use]
+    pub const fn open() -> Self {
+        Self { tokens: None, anonymous_read: true }
+    }
+
+    /// Whether metadata and targets are for everybody.
+    #[must_use]
+    pub const fn is_read_public(&self) -> bool {
+        self.anonymous_read
+    }
+
+    /// Whether callers can be told apart at present.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.tokens.as_ref().is_none_or(TokenBook::is_readable)
+    }
+
+    /// Who sends a request with this `Authorization` header.
+    ///
+    /// # Errors
+    /// A token is needed and was not sent, or is not valid.
+    pub fn identify(&self, authorization: Option<&HeaderValue>) -> Result<Caller, AuthError> {
+        let Some(book) = &self.tokens else { return Ok(Caller::unrestricted()) };
+        let header = authorization.ok_or(AuthError::Missing)?;
+        let text = header.to_str().map_err(|_| AuthError::Unknown)?;
+        // RFC 9110 11.1: the scheme is case-insensitive.
+        let (scheme, token) = text.split_once(' ').ok_or(AuthError::Missing)?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(AuthError::Missing);
+        }
+        book.caller(token.trim())
+    }
+}
 
 /// Somebody whose rights are known.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -29,6 +29,7 @@ use bulla_keys_schema::time::UtcTime;
 use bytes::Bytes;
 
 pub mod embedded;
+mod inspect;
 pub mod memory;
 
 /// Domain-level operations on the trust metadata of all repositories.
@@ -291,6 +292,18 @@ pub enum StoreError {
     Corrupt {
         /// Which record, and how.
         what: String,
+    },
+    /// The store is older than its high-water mark; it is not written to.
+    #[error(
+        "the store has gone back in time: it ends at {}, its high-water mark stands at {}\nhint: restore the newest backup, or accept the loss with `bullad restore BACKUP DATA --accept-loss`",
+        position.0,
+        mark.0
+    )]
+    WentBack {
+        /// Where the mark stands.
+        mark: Position,
+        /// Where the store ends.
+        position: Position,
     },
     /// The operating system said no.
     #[error("cannot access the store: {what}")]

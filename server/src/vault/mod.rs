@@ -1,15 +1,15 @@
 //! Online keys: made here, sealed at rest, unsealed in memory only.
 //!
-//! A repository has one set of two Ed25519 keys, or two sets while a rotation waits for the
-//! root that lists the new one. Which set signs is decided by the root, never here.
+//! A repository has one set of two Ed25519 keys, and one more while a rotation waits for the
+//! root that lists it. Which set signs is decided by the root, never here.
 
 mod kek;
 mod seal;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bulla_keys_schema::key::{InvalidSecretKey, KeyAlgorithm, SecretKey};
+use bulla_keys_schema::key::{Fingerprint, InvalidSecretKey, KeyAlgorithm, SecretKey};
 use bulla_keys_schema::names::RepositoryName;
 use zeroize::Zeroizing;
 
@@ -34,7 +34,7 @@ pub struct Vault {
 pub struct OnlineKeys {
     /// Counts changes, from 1.
     pub generation: u64,
-    /// One set, or two with the newer last.
+    /// Oldest first: the one in use, and while a rotation waits for its root the next one.
     pub sets: Vec<KeySet>,
 }
 
@@ -88,25 +88,28 @@ impl Vault {
         Err(VaultError::Contended)
     }
 
-    /// Makes a second set beside the one that `is_listed` by the current root. A set that
-    /// already waits is kept, so that asking twice does no harm: somebody may have signed a
-    /// root with it.
+    /// Adds a set that takes over once a root lists it. `listed` are the online keys of the
+    /// current root: no key of them is dropped. A set that already waits is kept, so that
+    /// asking twice does no harm: somebody may have signed a root with it.
     ///
     /// # Errors
-    /// As [`Self::get_or_make`]; there must be keys, and the root must list a set.
+    /// As [`Self::get_or_make`]; there must be keys, and the root must list some.
     pub async fn rotate(
         &self,
         repository: &RepositoryName,
-        is_listed: impl Fn(&KeySet) -> bool,
+        listed: &BTreeSet<Fingerprint>,
     ) -> Result<Arc<OnlineKeys>, VaultError> {
         for _ in 0..ATTEMPTS {
             let keys = self.get(repository).await?.ok_or(VaultError::NotListed)?;
-            let active = keys.sets.iter().rposition(&is_listed).ok_or(VaultError::NotListed)?;
-            if active + 1 < keys.sets.len() {
+            if keys.next(listed).is_some() {
                 return Ok(keys);
             }
-            let current = keys.sets.get(active).ok_or(VaultError::NotListed)?.duplicate()?;
-            let sets = vec![current, KeySet::make()?];
+            let in_use = keys.sets.iter().filter(|set| set.fingerprints().any(|key| listed.contains(&key)));
+            let mut sets = in_use.map(KeySet::duplicate).collect::<Result<Vec<_>, _>>()?;
+            if sets.is_empty() {
+                return Err(VaultError::NotListed);
+            }
+            sets.push(KeySet::make()?);
             if let Some(keys) = self.store_sets(repository, Some(keys.generation), sets).await? {
                 return Ok(keys);
             }
@@ -156,7 +159,31 @@ impl Vault {
     }
 }
 
+impl OnlineKeys {
+    /// The newest set of which a root that lists `listed` knows both keys; the oldest one
+    /// if there is no such root yet.
+    #[must_use]
+    pub fn active(&self, listed: &BTreeSet<Fingerprint>) -> Option<&KeySet> {
+        self.sets.iter().rfind(|set| set.is_within(listed)).or_else(|| self.sets.first())
+    }
+
+    /// The set that waits for a root to list it.
+    #[must_use]
+    pub fn next(&self, listed: &BTreeSet<Fingerprint>) -> Option<&KeySet> {
+        self.sets.iter().skip(1).next_back().filter(|set| !set.is_within(listed))
+    }
+}
+
 impl KeySet {
+    /// What identifies the two keys.
+    pub fn fingerprints(&self) -> impl Iterator<Item = Fingerprint> {
+        [&self.snapshot, &self.timestamp].into_iter().map(|key| key.public_key().fingerprint())
+    }
+
+    fn is_within(&self, listed: &BTreeSet<Fingerprint>) -> bool {
+        self.fingerprints().all(|key| listed.contains(&key))
+    }
+
     /// Two new keys.
     fn make() -> Result<Self, VaultError> {
         Ok(Self { snapshot: make_key()?, timestamp: make_key()? })
@@ -197,6 +224,9 @@ pub enum VaultError {
     /// Others stored keys of this repository again and again.
     #[error("the online keys change too fast")]
     Contended,
+    /// The root lists keys of many rotations at once.
+    #[error("the root lists too many online keys\nhint: publish a root that lists the newest ones only")]
+    TooMany,
     /// There is no set that the root lists, so nothing can be rotated.
     #[error("the current root lists no online keys of this server")]
     NotListed,

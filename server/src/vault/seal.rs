@@ -16,10 +16,13 @@ use super::{Kek, KekId, KeySet, VaultError};
 
 const FORMAT: u8 = 1;
 const TAG_BYTES: usize = 16;
-const MOST_SETS: usize = 2;
+const MOST_SETS: usize = 8;
 
 /// Seals `sets`.
 pub(super) fn close(kek: &Kek, repository: &RepositoryName, sets: &[KeySet]) -> Result<Bytes, VaultError> {
+    if sets.len() > MOST_SETS {
+        return Err(VaultError::TooMany);
+    }
     // Room for everything at once: a buffer that grows leaves copies behind.
     let mut buffer = Zeroizing::new(Vec::with_capacity(sets.len() * 2 * 256 + TAG_BYTES));
     for key in sets.iter().flat_map(|set| [&set.snapshot, &set.timestamp]) {

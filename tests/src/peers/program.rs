@@ -10,16 +10,22 @@ use super::{ForeignClient, Observed, Refused, Repository, absent};
 /// Seconds after which a client that has not ended is killed.
 const PATIENCE_SECONDS: &str = "60";
 
-/// Whether the client can be run. If it cannot, that is reported.
+/// Whether the client can be run, with a clock of its own if a test asks for one. If not, that is reported.
 pub(super) fn is_present(client: ForeignClient) -> bool {
-    let needed = match client {
-        ForeignClient::PythonTuf => python(),
-        _ => node_folder().join("node_modules/tuf-js"),
+    let (library, interpreter) = match client {
+        ForeignClient::PythonTuf => (python(), None),
+        _ => (node_folder().join("node_modules/tuf-js"), Some("node")),
     };
-    if !needed.exists() {
-        absent(client.name(), "bash .ci/test --peers installs it under target/peers");
+    let present = library.exists() && interpreter.into_iter().chain(["faketime", "timeout"]).all(on_path);
+    if !present {
+        absent(client.name(), "bash .ci/peers installs it");
     }
-    needed.exists()
+    present
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 /// Run the client's script once.
@@ -133,7 +139,7 @@ fn node_folder() -> PathBuf {
     std::env::var_os("BULLA_PEERS_NODE").map_or_else(|| peers_folder().join("node"), PathBuf::from)
 }
 
-/// Where `.ci/test` installs the peers unless the environment names another place.
+/// Where `.ci/peers` installs the peers unless the environment names another place.
 fn peers_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers")
 }

@@ -46,7 +46,7 @@ pub(crate) fn read_table(fields: &mut Fields<'_>) -> Result<KeyTable, InvalidMet
         .map(|(id, object)| {
             let at = format!("{at}.{id}");
             let id: KeyId = id.parse().map_err(|_| InvalidMetadata::Member { at: at.clone(), expected: "a key id" })?;
-            Ok((id, read_entry(object, at)?))
+            Ok((id, read_entry(object, &at)?))
         })
         .collect()
 }
@@ -84,9 +84,9 @@ pub(crate) fn write_role_keys(object: &mut Object, keys: &RoleKeys) {
     object.insert("threshold".to_owned(), integer(u64::from(keys.threshold.get())));
 }
 
-fn read_entry(object: Json, at: String) -> Result<KeyEntry, InvalidMetadata> {
-    refuse_case_variants(&object, &at)?;
-    let mut fields = Fields::of(&object, at.clone())?;
+fn read_entry(object: Json, at: &str) -> Result<KeyEntry, InvalidMetadata> {
+    refuse_case_variants(&object, at)?;
+    let mut fields = Fields::of(&object, at)?;
     let keytype = fields.need("keytype", "a string", Json::as_str)?;
     let scheme = fields.need("scheme", "a string", Json::as_str)?;
     let mut keyval = Fields::of(fields.need("keyval", "an object", Some)?, format!("{at}.keyval"))?;

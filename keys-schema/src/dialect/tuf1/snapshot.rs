@@ -24,7 +24,9 @@ pub(crate) fn decode(signed: &Object) -> Result<Snapshot, InvalidMetadata> {
         let role = file.strip_suffix(".json").and_then(|name| name.parse::<RoleName>().ok());
         match role {
             // Old repositories list root here; the root chain has rules of its own.
-            Some(RoleName::Root) => drop(read_info(info, at)?),
+            Some(RoleName::Root) => {
+                read_info(info, at)?;
+            }
             Some(role @ (RoleName::Targets | RoleName::Delegated(_))) => {
                 meta.insert(role, read_info(info, at)?);
             }

@@ -15,6 +15,8 @@ use crate::metadata::{
 };
 use crate::names::{PathPattern, TargetPath};
 
+/// Our extra member of `signed`: which role this is.
+const ROLE: &str = "x_bulla_role";
 /// Our extra member of `signed`: what this role took back.
 const REVOKED: &str = "x_bulla_revoked";
 
@@ -34,7 +36,9 @@ pub(crate) fn decode(signed: &Object) -> Result<Targets, InvalidMetadata> {
         Some(value) => read_revoked(value)?,
         None => BTreeMap::new(),
     };
+    let role = fields.optional(ROLE, "the name of a targets role", |v| v.as_str()?.parse().ok())?;
     Ok(Targets {
+        role,
         version: header.version,
         expires: header.expires,
         targets,
@@ -51,6 +55,9 @@ pub(crate) fn encode(targets: &Targets) -> Object {
     signed.insert("targets".to_owned(), Json::Object(listed.collect()));
     if let Some(delegations) = &targets.delegations {
         signed.insert("delegations".to_owned(), write_delegations(delegations));
+    }
+    if let Some(role) = &targets.role {
+        signed.insert(ROLE.to_owned(), Json::from(role.as_str()));
     }
     if !targets.revoked.is_empty() {
         let revoked = targets.revoked.iter().map(|(path, t)| (path.as_str().to_owned(), write_tombstone(t)));

@@ -163,7 +163,7 @@ impl AcceptedUpdate {
             return Err(SealError::OtherContent);
         }
         let new_snapshot = snapshot.map(|_| accepted.snapshot().clone());
-        let documents = self.documents(new_snapshot, &timestamp);
+        let documents = self.documents(new_snapshot.as_ref(), &timestamp);
         let snapshot = accepted.snapshot().clone();
         let state = CurrentState::new(self.root, timestamp, snapshot, self.targets, self.delegated);
         Ok(SealedUpdate { state, documents, target_files: self.target_files })
@@ -185,12 +185,12 @@ impl AcceptedUpdate {
 
     fn documents(
         &self,
-        snapshot: Option<Verified<Snapshot>>,
+        snapshot: Option<&Verified<Snapshot>>,
         timestamp: &Verified<Timestamp>,
     ) -> Vec<(RoleName, Version, Bytes)> {
         let roots = self.new_roots.iter().map(|root| (RoleName::Root, root.version(), root.bytes().clone()));
         let targets = self.changed_targets().map(|(role, doc)| (role, doc.version(), doc.bytes().clone()));
-        let snapshot = snapshot.iter().map(|doc| (RoleName::Snapshot, doc.version(), doc.bytes().clone()));
+        let snapshot = snapshot.into_iter().map(|doc| (RoleName::Snapshot, doc.version(), doc.bytes().clone()));
         let timestamp = [(RoleName::Timestamp, timestamp.version(), timestamp.bytes().clone())];
         roots.chain(targets).chain(snapshot).chain(timestamp).collect()
     }

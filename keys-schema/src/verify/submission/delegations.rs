@@ -25,22 +25,20 @@ pub(super) fn check(
     authority: &Authority<'_>,
 ) -> Result<BTreeMap<DelegatedRoleName, Verified<Targets>>, Rejection> {
     let mut delegated: BTreeMap<DelegatedRoleName, Verified<Targets>> = BTreeMap::new();
-    let mut delegators = VecDeque::from([targets.clone()]);
-    while let Some(delegator) = delegators.pop_front() {
+    let mut delegators = VecDeque::from([(None, targets.clone())]);
+    while let Some((parent, delegator)) = delegators.pop_front() {
         let Some(delegations) = &delegator.payload().delegations else { continue };
         let Children::Roles(children) = &delegations.children else { continue };
         for child in children {
             let role = RoleName::Delegated(child.name.clone());
             let refused = |source| Rejection::Verify { role: role.clone(), source };
-            if let Some(known) = delegated.get(&child.name) {
-                known.reverify(&child.keys, &delegations.keys).map_err(refused)?;
-                continue;
-            }
+            let twice = delegated.contains_key(&child.name);
+            check_name(&role, parent.as_ref(), twice)?;
             let stored = current.and_then(|current| current.delegated().get(&child.name));
             let document = match (uploaded.remove(&child.name), stored) {
                 (Some(bytes), _) => {
                     let new = raw::<Targets>(dialect, &role, bytes)?
-                        .verify(&child.keys, &delegations.keys)
+                        .verify_as(&role, &child.keys, &delegations.keys)
                         .map_err(refused)?;
                     check_new(&role, &new, current, authority)?;
                     new
@@ -48,13 +46,13 @@ pub(super) fn check(
                 (None, Some(stored)) if current.is_some_and(|c| c.holds(&delegator)) => stored.clone(),
                 (None, Some(stored)) => {
                     RawMetadata::new(dialect, stored.bytes().clone())
-                        .verify(&child.keys, &delegations.keys)
+                        .verify_as(&role, &child.keys, &delegations.keys)
                         .map_err(refused)?
                 }
                 (None, None) => return Err(Rejection::Missing { role }),
             };
             delegated.insert(child.name.clone(), document.clone());
-            delegators.push_back(document);
+            delegators.push_back((Some(child.name.clone()), document));
         }
         if delegated.len() > limits::VISITED_ROLES {
             return Err(Rejection::TooLarge { role: RoleName::Targets, limit: limits::VISITED_ROLES });
@@ -64,6 +62,20 @@ pub(super) fn check(
         Some(name) => Err(Rejection::NotDelegated { role: RoleName::Delegated(name) }),
         None => Ok(delegated),
     }
+}
+
+/// Every role has one delegator, and a delegated role can delegate only to names that start
+/// with its own: otherwise a signer could take a name before the admin does, or name a role
+/// of others with keys of his own and so block every update of it.
+fn check_name(role: &RoleName, parent: Option<&DelegatedRoleName>, twice: bool) -> Result<(), Rejection> {
+    let what = match parent {
+        _ if twice => "two roles delegate to it",
+        Some(parent) if !role.as_str().starts_with(&format!("{parent}.")) => {
+            "the name of a role below a delegated role must start with that role's name and a dot"
+        }
+        _ => return Ok(()),
+    };
+    Err(Rejection::Profile { role: role.clone(), what })
 }
 
 /// The version after the one the snapshot lists: a name that was delegated before keeps its

@@ -122,7 +122,7 @@ fn check_targets(
         // New targets keys without newly signed targets would lock every client out.
         return current.targets().reverify(keys, table).map_err(refused);
     };
-    let targets = raw::<Targets>(dialect, &role, bytes)?.verify(keys, table).map_err(refused)?;
+    let targets = raw::<Targets>(dialect, &role, bytes)?.verify_as(&role, keys, table).map_err(refused)?;
     let wanted = current.map_or(Some(Version::FIRST), |current| current.targets().version().next());
     require_version(&role, wanted, targets.version())?;
     require_unexpired(&role, targets.expires(), authority.now)?;

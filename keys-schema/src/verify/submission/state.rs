@@ -42,8 +42,7 @@ impl CurrentState {
         let top = |keys| (keys, &root.payload().keys);
         let timestamp = load(dialect, documents, &RoleName::Timestamp, top(&root.payload().timestamp))?;
         let snapshot = load(dialect, documents, &RoleName::Snapshot, top(&root.payload().snapshot))?;
-        let targets: Verified<Targets> =
-            load(dialect, documents, &RoleName::Targets, top(&root.payload().targets))?;
+        let targets = load_targets(dialect, documents, &RoleName::Targets, top(&root.payload().targets))?;
         let mut delegated = BTreeMap::new();
         let mut delegators = vec![targets.clone()];
         while let Some(delegator) = delegators.pop() {
@@ -54,8 +53,7 @@ impl CurrentState {
                     continue;
                 }
                 let role = RoleName::Delegated(child.name.clone());
-                let document: Verified<Targets> =
-                    load(dialect, documents, &role, (&child.keys, &delegations.keys))?;
+                let document = load_targets(dialect, documents, &role, (&child.keys, &delegations.keys))?;
                 delegated.insert(child.name.clone(), document.clone());
                 delegators.push(document);
             }
@@ -136,5 +134,16 @@ fn load<R: Document>(
 ) -> Result<Verified<R>, BrokenState> {
     stored::<R>(dialect, documents, role)?
         .verify(keys, table)
+        .map_err(|source| BrokenState::Verify { role: role.clone(), source })
+}
+
+fn load_targets(
+    dialect: Dialect,
+    documents: &BTreeMap<RoleName, Bytes>,
+    role: &RoleName,
+    (keys, table): (&RoleKeys, &KeyTable),
+) -> Result<Verified<Targets>, BrokenState> {
+    stored::<Targets>(dialect, documents, role)?
+        .verify_as(role, keys, table)
         .map_err(|source| BrokenState::Verify { role: role.clone(), source })
 }

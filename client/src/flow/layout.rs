@@ -1,0 +1,68 @@
+//! Where tags stand: in `targets` while a repository has no signer, in `releases` and in the
+//! role of a signer after that.
+
+use bulla_keys_schema::metadata::{Children, DelegatedRole, Delegations, KeyTable, RoleKeys, Targets};
+use bulla_keys_schema::names::{RELEASES, TargetPath};
+
+/// What the top-level targets of a repository say about signers.
+#[derive(Clone, Copy, Debug)]
+pub enum Layout<'a> {
+    /// No signer: tags stand in `targets`.
+    Alone,
+    /// Tags stand in `releases`, and in the role of whoever vouches for them.
+    Signers(Signers<'a>),
+}
+
+/// The delegations of a repository with signers.
+#[derive(Clone, Copy, Debug)]
+pub struct Signers<'a> {
+    delegations: &'a Delegations,
+    roles: &'a [DelegatedRole],
+}
+
+impl<'a> Layout<'a> {
+    /// Reads the layout; `None` where names are spread over hash bins, which Bulla does not
+    /// write and where no signer has a name.
+    #[must_use]
+    pub fn of(targets: &'a Targets) -> Option<Self> {
+        let Some(delegations) = &targets.delegations else { return Some(Self::Alone) };
+        match &delegations.children {
+            Children::Roles(roles) if roles.is_empty() => Some(Self::Alone),
+            Children::Roles(roles) => Some(Self::Signers(Signers { delegations, roles })),
+            Children::Succinct(_) => None,
+        }
+    }
+}
+
+impl<'a> Signers<'a> {
+    /// The role that lists every released tag, if there is one.
+    #[must_use]
+    pub fn releases(&self) -> Option<&'a DelegatedRole> {
+        self.roles.iter().find(|role| role.name.as_str() == RELEASES)
+    }
+
+    /// Every signer, in the order of the delegations.
+    pub fn all(&self) -> impl Iterator<Item = &'a DelegatedRole> + use<'a> {
+        self.roles.iter().filter(|role| role.name.as_str() != RELEASES)
+    }
+
+    /// The signers who may speak for `path`.
+    pub fn for_path<'p>(&self, path: &'p TargetPath) -> impl Iterator<Item = &'a DelegatedRole> + use<'a, 'p> {
+        self.all().filter(|role| role.scope.matches(path))
+    }
+
+    /// The keys of all roles.
+    #[must_use]
+    pub const fn table(&self) -> &'a KeyTable {
+        &self.delegations.keys
+    }
+}
+
+/// Which keys sign a document, and where they are listed.
+#[derive(Clone, Debug)]
+pub struct Authority {
+    /// The ids and the threshold.
+    pub keys: RoleKeys,
+    /// The keys behind the ids.
+    pub table: KeyTable,
+}

@@ -1,0 +1,343 @@
+//! From the pin to the newest trusted metadata of a repository (TUF 1.0, 5).
+//!
+//! The core judges; this file fetches what it wants and keeps what it accepted.
+
+use bulla_keys_schema::dialect::Dialect;
+use bulla_keys_schema::limits;
+use bulla_keys_schema::metadata::{MetaInfo, Root, Version};
+use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::time::UtcTime;
+use bulla_keys_schema::verify::{
+    ChainError, Pin, RootChain, RootError, TrustedRoot, TrustedSnapshot, TrustedTimestamp, Verified,
+};
+use bytes::Bytes;
+
+use crate::cache::{Cache, CacheError, RepositoryCache, Stored};
+use crate::flow::Ports;
+use crate::pins::{Pins, PinsError};
+use crate::port::TrustServerError;
+
+/// The dialect of repositories in `spec` mode. Never sniffed from what a server sends (C32).
+const DIALECT: Dialect = Dialect::Tuf1;
+
+/// A repository whose root, timestamp and snapshot are trusted now, and the means to get its
+/// targets roles.
+pub struct Session<'a> {
+    ports: Ports<'a>,
+    cache: RepositoryCache,
+    repository: RepositoryName,
+    root: Verified<Root>,
+    snapshot: TrustedSnapshot,
+    now: UtcTime,
+    offline: Option<TrustServerError>,
+}
+
+impl<'a> Session<'a> {
+    /// Refreshes `repository`. While the server is down, what was accepted before serves as
+    /// long as it is valid.
+    ///
+    /// # Errors
+    /// See [`RefreshError`]. Whatever was accepted before stays usable (C29).
+    pub async fn open(ports: Ports<'a>, repository: &RepositoryName) -> Result<Self, RefreshError> {
+        let pins = Pins::load(ports.home)?;
+        let pin = pins.find(repository).ok_or_else(|| RefreshError::NotPinned { repository: repository.clone() })?;
+        let pin = pin.root.to_core();
+        let cache = Cache::new(ports.home.cache()).open(repository).await?;
+        // After the lock: the time of a run that waited is later than that of the run before.
+        let now = ports.clock.now();
+        let stored = cache.load()?;
+        let mut link = Link { ports, repository, offline: None };
+        let root = link.roots(&cache, &stored, &pin, now).await?;
+        let verified_root = root.root().clone();
+        let timestamp = link.timestamp(&cache, &stored, root).await?;
+        let snapshot = link.snapshot(&cache, &stored, &verified_root, timestamp).await?;
+        let offline = link.offline;
+        Ok(Self { ports, cache, repository: repository.clone(), root: verified_root, snapshot, now, offline })
+    }
+
+    /// The moment at which everything is judged.
+    #[must_use]
+    pub const fn now(&self) -> UtcTime {
+        self.now
+    }
+
+    /// Why the server was not asked, if it was not.
+    #[must_use]
+    pub const fn offline(&self) -> Option<&TrustServerError> {
+        self.offline.as_ref()
+    }
+
+    /// Gives up the reason, for whoever cannot go on without the server.
+    pub const fn take_offline(&mut self) -> Option<TrustServerError> {
+        self.offline.take()
+    }
+
+    /// The root.
+    #[must_use]
+    pub const fn root(&self) -> &Verified<Root> {
+        &self.root
+    }
+
+    /// The snapshot with all that led to it.
+    #[must_use]
+    pub const fn snapshot(&self) -> &TrustedSnapshot {
+        &self.snapshot
+    }
+
+    /// The bytes of a targets role as the snapshot lists it, from the cache where they still
+    /// are those. The caller has them judged, and gives them to [`Self::keep`] after.
+    ///
+    /// # Errors
+    /// The server does not have them, or cannot be reached.
+    pub async fn fetch(&self, role: &RoleName, info: &MetaInfo) -> Result<Bytes, RefreshError> {
+        if let Some(stored) = self.cache.document(role)?.filter(|bytes| is_listed(bytes, info)) {
+            return Ok(stored);
+        }
+        if let Some(error) = &self.offline {
+            return Err(RefreshError::NotCached {
+                repository: self.repository.clone(),
+                role: role.clone(),
+                reason: error.to_string(),
+            });
+        }
+        let version = self.root.payload().consistent_snapshot.then_some(info.version);
+        let found = self.ports.server.metadata(&self.repository, role, version).await?;
+        found.ok_or_else(|| ChainError::Missing { role: role.clone() }.into())
+    }
+
+    /// Keeps an accepted document.
+    ///
+    /// # Errors
+    /// The cache cannot be written.
+    pub fn keep(&self, role: &RoleName, bytes: &Bytes) -> Result<(), RefreshError> {
+        if self.cache.document(role)?.as_ref() != Some(bytes) {
+            self.cache.keep(role, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Notes that everything needed was accepted, so that a clock set back is noticed (C30).
+    ///
+    /// # Errors
+    /// The cache cannot be written.
+    pub fn finish(&self) -> Result<(), RefreshError> {
+        Ok(self.cache.keep_time(self.now)?)
+    }
+}
+
+/// The way to one repository on the server, which may turn out to be closed.
+struct Link<'a, 'b> {
+    ports: Ports<'a>,
+    repository: &'b RepositoryName,
+    offline: Option<TrustServerError>,
+}
+
+impl Link<'_, '_> {
+    /// Asks the server, unless it was found to be down.
+    async fn ask(&mut self, role: &RoleName, version: Option<Version>) -> Result<Option<Bytes>, RefreshError> {
+        if self.offline.is_some() {
+            return Ok(None);
+        }
+        match self.ports.server.metadata(self.repository, role, version).await {
+            Err(error) if error.is_unclear() || matches!(error, TrustServerError::NotConfigured) => {
+                self.offline = Some(error);
+                Ok(None)
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    /// The chain from the pinned root to the newest one (C2 to C9). New roots are kept only
+    /// when their chain ended well, or a rotation of online keys could be noticed in a run
+    /// that fails and be forgotten in the next (C10).
+    async fn roots(
+        &mut self,
+        cache: &RepositoryCache,
+        stored: &Stored,
+        pin: &Pin,
+        now: UtcTime,
+    ) -> Result<TrustedRoot, RefreshError> {
+        let mut new = Vec::new();
+        let mut chain = match stored_anchor(stored, pin) {
+            Some(chain) => chain,
+            None => {
+                let chain = self.fetch_anchor(pin).await?;
+                new.push(chain.latest().clone());
+                chain
+            }
+        };
+        while let Some(version) = chain.wanted() {
+            let Some(bytes) = self.ask(&RoleName::Root, Some(version)).await? else { break };
+            chain.step(bytes)?;
+            new.push(chain.latest().clone());
+        }
+        let trusted = chain.finish(now, stored.last_accepted).map_err(|error| self.refused(error.into()))?;
+        let floor = trusted.floor(stored.timestamp.clone(), stored.snapshot.clone());
+        if !new.is_empty() && floor.timestamp_version().is_none() {
+            cache.forget_online()?;
+        }
+        for root in &new {
+            cache.keep_root(root.version(), root.bytes())?;
+        }
+        Ok(trusted)
+    }
+
+    /// The oldest root of the server that satisfies the pin.
+    async fn fetch_anchor(&mut self, pin: &Pin) -> Result<RootChain, RefreshError> {
+        let mut wanted = Some(Version::FIRST);
+        let mut refused = None;
+        for _ in 0..limits::ROOT_STEPS {
+            let Some(version) = wanted else { break };
+            let Some(bytes) = self.ask(&RoleName::Root, Some(version)).await? else { break };
+            match RootChain::start(DIALECT, bytes, pin) {
+                Ok(chain) => return Ok(chain),
+                Err(error) => refused = refused.or(Some(error)),
+            }
+            wanted = version.next();
+        }
+        if let Some(error) = self.offline.take() {
+            return Err(error.into());
+        }
+        let repository = self.repository.clone();
+        Err(match refused {
+            Some(source) => RefreshError::PinNotMet { repository, source },
+            None => RefreshError::UnknownRepository { repository },
+        })
+    }
+
+    async fn timestamp(
+        &mut self,
+        cache: &RepositoryCache,
+        stored: &Stored,
+        root: TrustedRoot,
+    ) -> Result<TrustedTimestamp, RefreshError> {
+        let floor = root.floor(stored.timestamp.clone(), stored.snapshot.clone());
+        let fetched = self.ask(&RoleName::Timestamp, None).await?;
+        let timestamp = match fetched {
+            Some(bytes) => root.timestamp(floor, bytes)?,
+            None if self.offline.is_some() => {
+                root.stored_timestamp(floor).map_err(|error| self.refused(error.into()))?
+            }
+            None => return Err(RefreshError::UnknownRepository { repository: self.repository.clone() }),
+        };
+        if timestamp.is_new() {
+            cache.keep(&RoleName::Timestamp, timestamp.timestamp().bytes())?;
+        }
+        Ok(timestamp)
+    }
+
+    async fn snapshot(
+        &mut self,
+        cache: &RepositoryCache,
+        stored: &Stored,
+        root: &Verified<Root>,
+        timestamp: TrustedTimestamp,
+    ) -> Result<TrustedSnapshot, RefreshError> {
+        let role = RoleName::Snapshot;
+        if let Some(bytes) = stored.snapshot.clone().filter(|bytes| is_listed(bytes, timestamp.wanted())) {
+            return timestamp.snapshot(bytes).map_err(|error| self.refused(error.into()));
+        }
+        let version = root.payload().consistent_snapshot.then_some(timestamp.wanted().version);
+        let Some(bytes) = self.ask(&role, version).await? else {
+            return Err(self.refused(ChainError::Missing { role }.into()));
+        };
+        let snapshot = timestamp.snapshot(bytes)?;
+        cache.keep(&role, snapshot.snapshot().bytes())?;
+        Ok(snapshot)
+    }
+
+    /// While the server is down, the way out of a refusal is the server.
+    fn refused(&mut self, refusal: RefreshError) -> RefreshError {
+        match self.offline.take() {
+            Some(error) => RefreshError::Offline {
+                repository: self.repository.clone(),
+                error: Box::new(error),
+                refusal: Box::new(refusal),
+            },
+            None => refusal,
+        }
+    }
+}
+
+/// The chain through the stored roots, from the first that satisfies the pin, as far as it
+/// holds: a damaged file must not lock its owner out (C29).
+fn stored_anchor(stored: &Stored, pin: &Pin) -> Option<RootChain> {
+    let mut roots = stored.roots.values();
+    let mut chain = roots.find_map(|bytes| RootChain::start(DIALECT, bytes.clone(), pin).ok())?;
+    for bytes in roots {
+        if chain.step(bytes.clone()).is_err() {
+            break;
+        }
+        if chain.wanted().is_none() {
+            chain.mark_stored();
+        }
+    }
+    chain.mark_stored();
+    Some(chain)
+}
+
+/// Whether stored bytes are those that are listed. Without digests nothing tells, and they
+/// are fetched again.
+fn is_listed(bytes: &Bytes, info: &MetaInfo) -> bool {
+    info.hashes.as_ref().is_some_and(|hashes| hashes.match_bytes(bytes))
+}
+
+/// Why there is no trusted state of a repository.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// The cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The metadata after the root cannot be trusted.
+    #[error("{0}")]
+    Chain(#[from] ChainError),
+    /// The role is needed, the server is down, and it was never seen.
+    #[error("{reason}, and {role} of {repository} is not in the cache")]
+    NotCached {
+        /// The repository.
+        repository: RepositoryName,
+        /// The role.
+        role: RoleName,
+        /// Why the server was not asked.
+        reason: String,
+    },
+    /// Nothing says whom to trust.
+    #[error("{repository} is not pinned: nothing says which root keys to trust")]
+    NotPinned {
+        /// The repository.
+        repository: RepositoryName,
+    },
+    /// The server is down, and what was accepted before does not serve any more.
+    #[error("{error}, and the cached metadata of {repository} cannot stand in for it: {refusal}")]
+    Offline {
+        /// The repository.
+        repository: RepositoryName,
+        /// Why the server was not asked.
+        error: Box<TrustServerError>,
+        /// What is wrong with the cached metadata.
+        refusal: Box<RefreshError>,
+    },
+    /// The server's root is not the pinned one.
+    #[error("the root of {repository} does not satisfy its pin: {source}")]
+    PinNotMet {
+        /// The repository.
+        repository: RepositoryName,
+        /// Why.
+        source: RootError,
+    },
+    /// The pins cannot be read.
+    #[error(transparent)]
+    Pins(#[from] PinsError),
+    /// The chain of roots cannot be followed.
+    #[error("{0}")]
+    Root(#[from] RootError),
+    /// The server refused or misbehaved.
+    #[error(transparent)]
+    Server(#[from] TrustServerError),
+    /// The server has no such repository, or does not show it to us.
+    #[error("the trust server has no metadata for {repository}, or does not show it to us")]
+    UnknownRepository {
+        /// The repository.
+        repository: RepositoryName,
+    },
+}

@@ -1,0 +1,146 @@
+//! The keys of this home, opened once and last.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bulla_keys_schema::key::{Fingerprint, KeyName, OpenError, PublicKey, SecretKey, Signer};
+use bulla_keys_schema::metadata::Threshold;
+use bulla_keys_schema::names::RoleName;
+
+use crate::flow::Ports;
+use crate::flow::layout::Authority;
+use crate::port::{KeyStoreError, PassphraseError, StoredKey};
+
+/// The keys of this home, and those of them that are open.
+pub struct KeyRing<'a> {
+    ports: Ports<'a>,
+    stored: Vec<StoredKey>,
+    open: BTreeMap<Fingerprint, SecretKey>,
+}
+
+impl<'a> KeyRing<'a> {
+    /// Lists the keys; opens none.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn load(ports: Ports<'a>) -> Result<Self, KeyStoreError> {
+        Ok(Self { ports, stored: ports.keys.list()?, open: BTreeMap::new() })
+    }
+
+    /// The key of this home with that public key.
+    #[must_use]
+    pub fn find(&self, fingerprint: &Fingerprint) -> Option<&StoredKey> {
+        self.stored.iter().find(|key| key.public.fingerprint() == *fingerprint)
+    }
+
+    /// As many keys of this home as `role` needs, open ones first.
+    ///
+    /// # Errors
+    /// There are not enough.
+    pub fn choose(&self, role: &RoleName, authority: &Authority) -> Result<Vec<Fingerprint>, TooFewKeys> {
+        let listed = authority.keys.fingerprints(&authority.table);
+        let mut here: Vec<Fingerprint> = listed.iter().filter(|key| self.find(key).is_some()).copied().collect();
+        let threshold = authority.keys.threshold;
+        if !threshold.is_met_by(here.len()) {
+            let missing = listed.into_iter().filter(|key| !here.contains(key)).collect();
+            return Err(TooFewKeys { role: role.clone(), threshold, here, missing });
+        }
+        here.sort_by_key(|key| !self.open.contains_key(key));
+        here.truncate(usize::try_from(threshold.get()).unwrap_or(usize::MAX));
+        Ok(here)
+    }
+
+    /// Opens keys, asking once for the passphrase of each.
+    ///
+    /// # Errors
+    /// No passphrase, a wrong one, or a damaged key.
+    pub fn unlock(&mut self, keys: &BTreeSet<Fingerprint>) -> Result<(), UnlockError> {
+        for fingerprint in keys {
+            if self.open.contains_key(fingerprint) {
+                continue;
+            }
+            let Some(stored) = self.find(fingerprint) else { continue };
+            let secret = open(self.ports, stored)?;
+            self.open.insert(*fingerprint, secret);
+        }
+        Ok(())
+    }
+
+    /// The open keys among `keys`.
+    #[must_use]
+    pub fn signers(&self, keys: &[Fingerprint]) -> Vec<&dyn Signer> {
+        keys.iter().filter_map(|key| self.open.get(key)).map(|key| key as &dyn Signer).collect()
+    }
+
+    /// The names of `keys` in this home.
+    #[must_use]
+    pub fn names(&self, keys: &[Fingerprint]) -> Vec<KeyName> {
+        keys.iter().filter_map(|key| self.find(key)).map(|key| key.name.clone()).collect()
+    }
+}
+
+/// Opens one key of the store.
+///
+/// # Errors
+/// No passphrase, a wrong one, a damaged key, or one that does not belong to its public half.
+pub fn open(ports: Ports<'_>, stored: &StoredKey) -> Result<SecretKey, UnlockError> {
+    let name = &stored.name;
+    let sealed = ports.keys.sealed(name)?;
+    let passphrase = ports.passphrases.existing(name)?;
+    let secret = sealed.open(&passphrase).map_err(|source| UnlockError::Open { name: name.clone(), source })?;
+    require_same(name, secret.public_key(), &stored.public)?;
+    Ok(secret)
+}
+
+fn require_same(name: &KeyName, secret: &PublicKey, public: &PublicKey) -> Result<(), UnlockError> {
+    if secret != public {
+        return Err(UnlockError::Halves { name: name.clone() });
+    }
+    Ok(())
+}
+
+/// This home cannot sign for a role.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{role} needs {threshold} of its keys, {} here", count(here.len()))]
+pub struct TooFewKeys {
+    /// The role.
+    pub role: RoleName,
+    /// How many must sign.
+    pub threshold: Threshold,
+    /// Those of its keys that are here.
+    pub here: Vec<Fingerprint>,
+    /// Those that are not.
+    pub missing: Vec<Fingerprint>,
+}
+
+/// Why a key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum UnlockError {
+    /// The public file is not of this key: somebody put it there.
+    #[error("the public file of key {name} does not belong to its private file")]
+    Halves {
+        /// The key.
+        name: KeyName,
+    },
+    /// The key file cannot be opened.
+    #[error("key {name}: {source}")]
+    Open {
+        /// The key.
+        name: KeyName,
+        /// Why.
+        source: OpenError,
+    },
+    /// There is no passphrase.
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
+    /// The key file cannot be read.
+    #[error(transparent)]
+    Store(#[from] KeyStoreError),
+}
+
+fn count(keys: usize) -> String {
+    match keys {
+        0 => "none is".to_owned(),
+        1 => "1 is".to_owned(),
+        more => format!("{more} are"),
+    }
+}

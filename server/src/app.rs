@@ -1,0 +1,96 @@
+//! The long-lived parts of one server.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::auth::Access;
+use crate::clock::SharedClock;
+use crate::config::LimitsConfig;
+use crate::metrics::Metrics;
+use crate::publish::{Lifetimes, Publisher, Renewer};
+use crate::store::TrustStore;
+use crate::vault::{Kek, Vault, VaultError};
+
+/// Everything that requests share.
+pub struct App {
+    /// Where metadata lives.
+    pub store: Arc<dyn TrustStore>,
+    /// Online keys.
+    pub vault: Arc<Vault>,
+    /// Makes all changes.
+    pub publisher: Arc<Publisher>,
+    /// Renews what is due.
+    pub renewer: Arc<Renewer>,
+    /// Tells callers apart.
+    pub access: Access,
+    /// How much a caller may ask.
+    pub limits: LimitsConfig,
+    /// Numbers.
+    pub metrics: Arc<Metrics>,
+    /// API requests that may still begin.
+    pub slots: Arc<Semaphore>,
+    /// Connections that may still be opened.
+    pub connections: Arc<Semaphore>,
+}
+
+impl App {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn TrustStore>,
+        kek: Kek,
+        access: Access,
+        clock: SharedClock,
+        lifetimes: Lifetimes,
+        limits: LimitsConfig,
+    ) -> Self {
+        let metrics = Arc::new(Metrics::default());
+        let vault = Arc::new(Vault::new(kek, Arc::clone(&store)));
+        let publisher = Arc::new(Publisher::new(Arc::clone(&store), Arc::clone(&vault), clock, lifetimes));
+        let renewer = Renewer::new(Arc::clone(&publisher), Arc::clone(&store), Arc::clone(&metrics));
+        Self {
+            store,
+            vault,
+            publisher,
+            renewer: Arc::new(renewer),
+            access,
+            slots: Arc::new(Semaphore::new(limits.requests.min(Semaphore::MAX_PERMITS))),
+            connections: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
+            limits,
+            metrics,
+        }
+    }
+
+    /// Tries to unseal some online keys, so that a wrong key-encryption key is noticed
+    /// before the first renewal fails.
+    ///
+    /// # Errors
+    /// The store cannot be read, or the keys cannot be unsealed.
+    pub async fn check_vault(&self) -> Result<(), VaultError> {
+        if let Some(first) = self.store.list(None, 1).await?.first() {
+            self.vault.get(first).await?;
+        }
+        Ok(())
+    }
+
+    /// Why this server should get no requests at present; empty if it should.
+    pub async fn obstacles(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        match self.check_vault().await {
+            Ok(()) => {}
+            Err(VaultError::Store(error)) => reasons.push(format!("store: {error}")),
+            Err(error) => reasons.push(format!("online keys: {error}")),
+        }
+        if !self.access.is_usable() {
+            reasons.push("authentication: tokens cannot be read".to_owned());
+        }
+        if let Err(failure) = self.publisher.now() {
+            reasons.push(format!("clock: {failure}"));
+        }
+        if let Some(seconds) = self.renewer.behind() {
+            reasons.push(format!("renewal: {seconds} s behind"));
+        }
+        reasons
+    }
+}

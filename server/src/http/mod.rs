@@ -1,0 +1,12 @@
+//! HTTP: bytes to domain types at the door, results to answers on the way out. Decides
+//! nothing about trust.
+
+pub(crate) mod api;
+mod conditional;
+mod extract;
+pub(crate) mod health;
+pub(crate) mod middleware;
+mod problem;
+pub(crate) mod publish;
+mod rejection;
+pub(crate) mod tuf;

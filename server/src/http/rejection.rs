@@ -1,0 +1,74 @@
+//! Names of the rules that an upload can break, stable for clients.
+
+use bulla_keys_schema::metadata::Version;
+use bulla_keys_schema::names::RoleName;
+use bulla_keys_schema::verify::submission::Rejection;
+use bulla_keys_schema::wire;
+
+use crate::publish::PublishFailure;
+
+/// The rule that an upload broke; `None` if it was the server that failed.
+pub(super) fn describe(failure: &PublishFailure) -> Option<wire::Rejection> {
+    Some(match failure {
+        PublishFailure::Rejected(rejection) => of_rule(rejection),
+        PublishFailure::Twice { role } => rule("twice", Some(role)),
+        PublishFailure::OnlineRole { role } => rule("online-role", Some(role)),
+        PublishFailure::Contradiction { .. } => rule("immutable", None),
+        PublishFailure::NoOnlineKeys => rule("online-keys", None),
+        PublishFailure::Misnamed { role, named, found } => wire::Rejection {
+            uploaded_version: Some(found.get()),
+            current_version: Some(named.get()),
+            ..rule("file-name", Some(role))
+        },
+        _ => return None,
+    })
+}
+
+/// What to do about it.
+pub(super) fn hint(failure: &PublishFailure) -> Option<&'static str> {
+    match failure {
+        PublishFailure::NoOnlineKeys | PublishFailure::Rejected(Rejection::OnlineKeys { .. }) => {
+            Some("root must list the keys of POST /api/v1/repositories/{repository}/online-keys")
+        }
+        PublishFailure::Rejected(Rejection::Version { .. }) => {
+            Some("read the current state and build on it")
+        }
+        PublishFailure::Rejected(Rejection::Unvouched { .. }) => {
+            Some("upload the signer's document together with releases")
+        }
+        _ => None,
+    }
+}
+
+fn of_rule(rejection: &Rejection) -> wire::Rejection {
+    match rejection {
+        Rejection::DuplicateKey { role, .. } => rule("duplicate-key", Some(role)),
+        Rejection::Empty => rule("empty", None),
+        Rejection::Expired { role, .. } => rule("expired", Some(role)),
+        Rejection::Missing { role } => rule("missing", Some(role)),
+        Rejection::NotDelegated { role } => rule("not-delegated", Some(role)),
+        Rejection::OnlineKeys { role } => rule("online-keys", Some(role)),
+        Rejection::OnlineKeyOffline { role, .. } => rule("online-key-offline", Some(role)),
+        Rejection::Profile { role, .. } => rule("profile", Some(role)),
+        Rejection::RevokedTarget { role, .. } => rule("revoked-target", Some(role)),
+        Rejection::SplitTarget { role, .. } => rule("split-target", Some(role)),
+        Rejection::TooLarge { role, .. } => rule("too-large", Some(role)),
+        Rejection::UnlistedFile { .. } => rule("unlisted-file", None),
+        Rejection::Unvouched { .. } => rule("unvouched", None),
+        Rejection::Verify { role, .. } => rule("signature", Some(role)),
+        Rejection::Version { role, wanted, found } => wire::Rejection {
+            uploaded_version: Some(found.get()),
+            current_version: wanted.map(|wanted| Version::get(wanted) - 1),
+            ..rule("version", Some(role))
+        },
+    }
+}
+
+fn rule(rule: &str, role: Option<&RoleName>) -> wire::Rejection {
+    wire::Rejection {
+        rule: rule.to_owned(),
+        role: role.map(ToString::to_string),
+        uploaded_version: None,
+        current_version: None,
+    }
+}

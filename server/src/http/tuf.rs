@@ -1,0 +1,202 @@
+//! `/tuf/`: metadata and targets, for any TUF client.
+//!
+//! The path of `timestamp.json` is hot: one look-up in memory, no layer, no allocation that
+//! can be spared.
+
+use std::convert::Infallible;
+use std::future::ready;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tower::{ServiceExt as _, service_fn};
+use tower_http::compression::predicate::SizeAbove;
+use tower_http::compression::{Compression, CompressionLevel};
+
+use super::conditional;
+use super::extract::{self, Wanted};
+use super::middleware::message;
+use crate::app::App;
+use crate::auth::{AuthError, Right};
+use crate::lookup::{self, Found};
+use crate::metrics::RouteClass;
+use crate::store::StoreError;
+
+/// Where these URLs start.
+pub(crate) const PREFIX: &str = "/tuf/";
+/// Smaller bodies are not worth compressing.
+const COMPRESSED: u16 = 1024;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+/// What a token opened must not be kept by a shared cache.
+const IMMUTABLE_PRIVATE: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
+
+/// `GET` and `HEAD` of any URL below [`PREFIX`].
+pub(crate) async fn get(State(app): State<Arc<App>>, request: Request) -> Response {
+    let wanted = request.uri().path().strip_prefix(PREFIX).and_then(extract::wanted);
+    let class = class(wanted.as_ref());
+    let method = request.method().clone();
+    let answer = AssertUnwindSafe(answer(&app, wanted, request)).catch_unwind().await;
+    let response = answer.unwrap_or_else(|panic| {
+        app.metrics.panics.inc();
+        tracing::error!(panic = message(&*panic), "a read panicked");
+        refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
+    });
+    app.metrics.request(class, &method, response.status());
+    response
+}
+
+async fn answer(app: &App, wanted: Option<Wanted>, request: Request) -> Response {
+    if !app.access.is_read_public() {
+        return answer_token(app, wanted, request).await;
+    }
+    let Some(wanted) = wanted else { return not_found() };
+    serve(app, wanted, request).await
+}
+
+/// Checks the token before the store is asked: what is absent and what is forbidden are
+/// told apart by nothing, time included.
+async fn answer_token(app: &App, wanted: Option<Wanted>, request: Request) -> Response {
+    let caller = match app.access.identify(request.headers().get(header::AUTHORIZATION)) {
+        Ok(caller) => caller,
+        Err(AuthError::Unreadable) => return refuse(StatusCode::SERVICE_UNAVAILABLE, "unavailable\n"),
+        Err(_) => return unauthenticated(),
+    };
+    let may = |repository: &RepositoryName| caller.may(Right::Read, repository);
+    match wanted {
+        Some(Wanted::Metadata { ref repository, .. }) if !may(repository) => not_found(),
+        Some(Wanted::Target(mut list)) => {
+            list.retain(|(repository, _)| may(repository));
+            serve(app, Wanted::Target(list), request).await
+        }
+        Some(wanted) => serve(app, wanted, request).await,
+        None => not_found(),
+    }
+}
+
+async fn serve(app: &App, wanted: Wanted, request: Request) -> Response {
+    let store = &*app.store;
+    match wanted {
+        Wanted::Metadata { repository, role: RoleName::Timestamp, .. } => {
+            let found = lookup::current(store, &repository, &RoleName::Timestamp).await;
+            write(found, request.headers(), JSON, REVALIDATE)
+        }
+        Wanted::Metadata { repository, role, version: None } => {
+            let found = lookup::current(store, &repository, &role).await;
+            compress(write(found, request.headers(), JSON, REVALIDATE), request).await
+        }
+        Wanted::Metadata { repository, role, version: Some(version) } => {
+            let found = lookup::by_version(store, &repository, &role, version).await;
+            compress(write(found, request.headers(), JSON, immutable(app)), request).await
+        }
+        Wanted::Target(list) => {
+            for (repository, digest) in list {
+                let found = lookup::by_digest(store, &repository, digest).await;
+                if !matches!(found, Ok(None)) {
+                    let mut response = write(found, request.headers(), BYTES, immutable(app));
+                    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+                    return response;
+                }
+            }
+            not_found()
+        }
+    }
+}
+
+fn write(
+    found: Result<Option<Found>, StoreError>,
+    headers: &HeaderMap,
+    media_type: HeaderValue,
+    cache: HeaderValue,
+) -> Response {
+    let found = match found {
+        Ok(Some(found)) => found,
+        Ok(None) => return not_found(),
+        Err(StoreError::Closed) => return refuse(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+        Err(error) => {
+            tracing::error!(%error, "a read failed");
+            return refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n");
+        }
+    };
+    let etag = conditional::etag(&found.digest);
+    let known = etag.as_ref().is_some_and(|etag| conditional::is_known(headers, etag));
+    let mut response = if known {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        let mut response = Response::new(Body::from(found.bytes));
+        response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+        response
+    };
+    response.headers_mut().insert(header::CACHE_CONTROL, cache);
+    if let Some(etag) = etag {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response
+}
+
+/// Compresses larger bodies for clients that ask for it. The tag then names the content,
+/// not these very bytes, and says so by being weak.
+async fn compress(response: Response, request: Request) -> Response {
+    let service = service_fn(move |_: Request| ready(Ok::<_, Infallible>(response)));
+    let service = Compression::new(service)
+        .quality(CompressionLevel::Fastest)
+        .compress_when(SizeAbove::new(COMPRESSED));
+    // `response` is moved into a service that is called once.
+    let Ok(compressed) = service.oneshot(request).await;
+    let mut response = compressed.map(Body::new);
+    if response.headers().contains_key(header::CONTENT_ENCODING) {
+        let weak = response
+            .headers()
+            .get(header::ETAG)
+            .and_then(|etag| HeaderValue::try_from([b"W/", etag.as_bytes()].concat()).ok());
+        if let Some(weak) = weak {
+            response.headers_mut().insert(header::ETAG, weak);
+        }
+    }
+    response
+}
+
+fn immutable(app: &App) -> HeaderValue {
+    if app.access.is_read_public() { IMMUTABLE } else { IMMUTABLE_PRIVATE }
+}
+
+fn class(wanted: Option<&Wanted>) -> RouteClass {
+    match wanted {
+        Some(Wanted::Metadata { role: RoleName::Timestamp, .. }) => RouteClass::Timestamp,
+        Some(Wanted::Metadata { .. }) => RouteClass::Metadata,
+        Some(Wanted::Target(_)) => RouteClass::Target,
+        None => RouteClass::Unknown,
+    }
+}
+
+fn not_found() -> Response {
+    refuse(StatusCode::NOT_FOUND, "not found\n")
+}
+
+fn unauthenticated() -> Response {
+    let mut response = refuse(StatusCode::UNAUTHORIZED, "authentication required\n");
+    let scheme = HeaderValue::from_static("Bearer realm=\"bullad\"");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+    response
+}
+
+/// The next version of a root does not exist until it does: no cache may remember a refusal.
+fn refuse(status: StatusCode, text: &'static str) -> Response {
+    let mut response = (status, Bytes::from_static(text.as_bytes())).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}

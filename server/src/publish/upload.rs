@@ -1,0 +1,129 @@
+//! What somebody sent, before anything of it is believed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bulla_keys_schema::metadata::Version;
+use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::verify::submission::Submission;
+use bytes::Bytes;
+
+use super::PublishFailure;
+use crate::store::{HeadToken, NewDocument, OperationId};
+
+/// An upload to one repository.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// Which repository.
+    pub repository: RepositoryName,
+    /// The head it was built on; `None` to create the repository.
+    pub expected: Option<HeadToken>,
+    /// Chosen by the publisher; done once.
+    pub operation: OperationId,
+    /// The documents as their file names call them; roots oldest first.
+    pub documents: Vec<NewDocument>,
+    /// Bytes of targets.
+    pub targets: Vec<Bytes>,
+    /// Who sent it.
+    pub actor: String,
+}
+
+/// The versions that the file names of an upload promised.
+pub(super) struct Names(BTreeMap<RoleName, BTreeSet<Version>>);
+
+impl Upload {
+    /// All bytes together.
+    pub(super) fn bytes(&self) -> usize {
+        let documents: usize = self.documents.iter().map(|document| document.bytes.len()).sum();
+        documents + self.targets.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    pub(super) fn names(&self) -> Names {
+        let mut names: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for document in &self.documents {
+            names.entry(document.role.clone()).or_default().insert(document.version);
+        }
+        Names(names)
+    }
+
+    /// # Errors
+    /// A role that cannot be uploaded, or twice a role that can have one document only.
+    pub(super) fn into_submission(self) -> Result<Submission, PublishFailure> {
+        let mut submission = Submission { target_files: self.targets, ..Submission::default() };
+        for NewDocument { role, bytes, .. } in self.documents {
+            let replaced = match &role {
+                RoleName::Root => {
+                    submission.roots.push(bytes);
+                    None
+                }
+                RoleName::Targets => submission.targets.replace(bytes),
+                RoleName::Delegated(name) => submission.delegated.insert(name.clone(), bytes),
+                RoleName::Snapshot | RoleName::Timestamp => return Err(PublishFailure::OnlineRole { role }),
+            };
+            if replaced.is_some() {
+                return Err(PublishFailure::Twice { role });
+            }
+        }
+        Ok(submission)
+    }
+}
+
+impl Names {
+    /// Compares the promised versions with the true ones.
+    ///
+    /// # Errors
+    /// A document of another version than its file name said: somebody mixed up files.
+    pub(super) fn compare(&self, documents: &[(RoleName, Version, Bytes)]) -> Result<(), PublishFailure> {
+        for (role, version, _) in documents {
+            let Some(named) = self.0.get(role) else { continue };
+            if !named.contains(version) {
+                let named = named.first().copied().unwrap_or(*version);
+                return Err(PublishFailure::Misnamed { role: role.clone(), named, found: *version });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upload(roles: &[&str]) -> Upload {
+        let document = |role: &&str| NewDocument {
+            role: role.parse().unwrap(),
+            version: Version::FIRST,
+            bytes: Bytes::from_static(b"{}"),
+        };
+        Upload {
+            repository: "a".parse().unwrap(),
+            expected: None,
+            operation: OperationId([0; 16]),
+            documents: roles.iter().map(document).collect(),
+            targets: Vec::new(),
+            actor: String::new(),
+        }
+    }
+
+    #[test]
+    fn several_roots_but_one_of_everything_else() {
+        let submission = upload(&["root", "root", "targets", "alice"]).into_submission().ok().unwrap();
+        assert_eq!((submission.roots.len(), submission.delegated.len()), (2, 1));
+        for twice in [["targets", "targets"], ["alice", "alice"]] {
+            let failure = upload(&twice).into_submission().err().unwrap();
+            assert!(matches!(failure, PublishFailure::Twice { .. }), "{failure}");
+        }
+        for online in ["snapshot", "timestamp"] {
+            let failure = upload(&[online]).into_submission().err().unwrap();
+            assert!(matches!(failure, PublishFailure::OnlineRole { .. }), "{failure}");
+        }
+    }
+
+    #[test]
+    fn file_names_must_tell_the_truth() {
+        let names = upload(&["root"]).names();
+        let second = Version::new(2).unwrap();
+        let document = |version| [(RoleName::Root, version, Bytes::new())];
+        assert!(names.compare(&document(Version::FIRST)).is_ok());
+        assert!(matches!(names.compare(&document(second)), Err(PublishFailure::Misnamed { .. })));
+    }
+}

@@ -1,0 +1,49 @@
+//! Every route, in one list.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{any, get};
+use tokio::sync::watch;
+use tower_http::compression::CompressionLayer;
+
+use crate::app::App;
+use crate::http::health::{self, Operations};
+use crate::http::{api, middleware, tuf};
+use crate::lifecycle::Phase;
+
+/// The routes for clients.
+pub fn build_router(app: Arc<App>) -> Router {
+    // TUF clients. No layers: see `http::tuf`.
+    let reads = Router::new().route("/tuf/{*path}", get(tuf::get));
+
+    // Our own clients. Repository names hold slashes, so what follows them is told apart by
+    // `http::extract`:
+    //   GET       {repository}/head
+    //   GET POST  {repository}/online-keys
+    //   POST      {repository}/online-keys/rotate
+    //   POST      {repository}/publish
+    //   DELETE    {repository}
+    let api = Router::new()
+        .route("/api/v1/repositories", get(api::list))
+        .route("/api/v1/repositories/{*rest}", any(api::repository))
+        .route("/api/v1/changes", get(api::changes))
+        .fallback(middleware::no_route)
+        .method_not_allowed_fallback(middleware::no_method)
+        .layer(DefaultBodyLimit::max(app.limits.body_bytes))
+        .layer(from_fn_with_state(Arc::clone(&app), middleware::surround))
+        .layer(CompressionLayer::new());
+
+    api.merge(reads).with_state(app)
+}
+
+/// The routes for operators, on a listener of their own.
+pub fn build_operations_router(app: Arc<App>, phase: watch::Receiver<Phase>) -> Router {
+    Router::new()
+        .route("/healthz", get(health::health))
+        .route("/readyz", get(health::readiness))
+        .route("/metrics", get(health::metrics))
+        .with_state(Operations { app, phase })
+}

@@ -1,0 +1,382 @@
+//! The embedded store: a hash-chained journal that is the truth, files for long values, and
+//! an index made from both that may be lost at any time.
+//!
+//! ```text
+//! LOCK FORMAT store-id
+//! journal/000000000001.log ...   segments of records: frame.rs, codec.rs, journal.rs
+//! journal/CHECKPOINT             how far the index is on the disk: checkpoint.rs
+//! blobs/ab/cd/<sha256>           values over 4 KiB: blobs.rs
+//! index/                         sled: rows.rs, index.rs, apply.rs
+//! ```
+//!
+//! A commit: long values to their files, then one group of records with one sync, then the
+//! index, then the heads in memory, then the answers. Opening: recover.rs.
+
+mod apply;
+//BK mod backup;
+mod blobs;
+mod check;
+mod checkpoint;
+mod codec;
+mod commit;
+mod frame;
+mod heads;
+mod index;
+mod journal;
+mod keeper;
+mod layout;
+mod mark;
+mod read;
+mod recover;
+//BK mod restore;
+mod rows;
+mod shared;
+mod walk;
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::metadata::Version;
+use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::time::UtcTime;
+use bytes::Bytes;
+
+//BK pub use backup::{BackupError, BackupReport, backup, verify_backup};
+pub use check::check_journal;
+pub use layout::OpenError;
+pub use mark::{WentBack, default_mark};
+//BK pub use restore::{RestoreError, Restored, restore};
+
+use super::inspect::{self, Inspected};
+use super::{
+    Change, CheckReport, Head, HeadToken, OperationId, Position, Publication, PublishError, Published, Removal,
+    SealedOnlineKeys, StoreError, TrustStore,
+};
+use codec::{Entry, INLINE_BYTES};
+use commit::{Committer, Request, new_timestamp, replayed};
+use layout::{Layout, fatal};
+use rows::{KeysRow, OperationRow};
+use shared::Shared;
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The file of the high-water mark; `None` for [`default_mark`].
+    pub high_water: Option<PathBuf>,
+    /// Takes the store as it is and moves the high-water mark there, even backwards.
+    pub accept_loss: bool,
+    /// Size of a journal segment, in bytes.
+    pub segment_bytes: u32,
+    /// Commits that may wait before [`PublishError::Busy`].
+    pub queue: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { high_water: None, accept_loss: false, segment_bytes: 64 * 1024 * 1024, queue: 1_024 }
+    }
+}
+
+/// A store in a folder of this machine.
+#[derive(Debug)]
+pub struct EmbeddedStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    running: RwLock<Option<Running>>,
+    threads: Mutex<Option<Threads>>,
+    went_back: Option<WentBack>,
+}
+
+#[derive(Clone, Debug)]
+struct Running {
+    shared: Arc<Shared>,
+    queue: SyncSender<Request>,
+}
+
+#[derive(Debug)]
+struct Threads {
+    committer: JoinHandle<()>,
+    keeper: JoinHandle<()>,
+    stop: Sender<()>,
+    lock: File,
+}
+
+impl EmbeddedStore {
+    /// Opens the store in `data`, or makes one in an empty folder. Blocks while the journal
+    /// since the last checkpoint is replayed, or the whole if the index is lost.
+    ///
+    /// # Errors
+    /// [`OpenError`]: in use, not a store, another format, or damaged.
+    pub fn open(data: &Path, options: &Options) -> Result<Self, OpenError> {
+        let opened = recover::open(Layout::new(data), options)?;
+        let shared = Arc::new(opened.shared);
+        let (queue, requests) = sync_channel(options.queue);
+        let committer = Committer::new(Arc::clone(&shared), opened.writer);
+        let committer = spawn("store-commit", &shared, move |_| committer.run(&requests))?;
+        let (stop, stopped) = channel();
+        let keeper = spawn("store-keep", &shared, move |shared| keeper::run(shared, &stopped))?;
+        let threads = Threads { committer, keeper, stop, lock: opened.lock };
+        let inner = Inner {
+            running: RwLock::new(Some(Running { shared, queue })),
+            threads: Mutex::new(Some(threads)),
+            went_back: opened.went_back,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Set if the store is older than its high-water mark. It can be read then, but every
+    /// commit is refused with [`StoreError::WentBack`]: signing on top of an older state
+    /// would look like a rollback attack to everyone who saw the newer one.
+    #[must_use]
+    pub fn went_back(&self) -> Option<&WentBack> {
+        self.inner.went_back.as_ref()
+    }
+
+    fn running(&self) -> Result<Running, StoreError> {
+        let running = self.inner.running.read().unwrap_or_else(PoisonError::into_inner);
+        running.clone().ok_or(StoreError::Closed)
+    }
+
+    fn writable(&self) -> Result<Running, StoreError> {
+        match &self.inner.went_back {
+            Some(back) => Err(StoreError::WentBack { mark: back.mark, position: back.position }),
+            None => self.running(),
+        }
+    }
+
+    /// Runs something that waits for the disk where waiting is allowed.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Shared) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = self.running()?.shared;
+        tokio::task::spawn_blocking(move || act(&shared)).await.map_err(|_| StoreError::Closed)
+    }
+
+    /// Hands a commit to the committer and waits for its answer.
+    async fn submit(
+        running: Running,
+        entry: Entry,
+        body: Vec<u8>,
+        timestamp: Option<Bytes>,
+    ) -> Result<Published, PublishError> {
+        let (request, answer) = Request::new(entry, body, timestamp)?;
+        let sent = running.queue.try_send(request);
+        drop(running);
+        match sent {
+            Ok(()) => answer.await.map_err(|_| StoreError::Closed)?,
+            Err(TrySendError::Full(_)) => Err(PublishError::Busy),
+            Err(TrySendError::Disconnected(_)) => Err(StoreError::Closed.into()),
+        }
+    }
+}
+
+#[async_trait]
+impl TrustStore for EmbeddedStore {
+    async fn head(&self, repository: &RepositoryName) -> Result<Option<Arc<Head>>, StoreError> {
+        let running = self.inner.running.read().unwrap_or_else(PoisonError::into_inner);
+        let shared = &running.as_ref().ok_or(StoreError::Closed)?.shared;
+        Ok(shared.heads.get(repository).map(|current| Arc::clone(&current.head)))
+    }
+
+    async fn by_version(
+        &self,
+        repository: &RepositoryName,
+        role: &RoleName,
+        version: Version,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let running = self.running()?;
+        let Some(row) = read::version_row(&running.shared, repository, role, version)? else { return Ok(None) };
+        drop(running);
+        self.blocking(move |shared| shared.value(&row)).await?.map(Some)
+    }
+
+    async fn by_digest(
+        &self,
+        repository: &RepositoryName,
+        digest: Sha256Digest,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let running = self.running()?;
+        let Some(row) = read::digest_row(&running.shared, repository, digest)? else { return Ok(None) };
+        drop(running);
+        self.blocking(move |shared| shared.value(&row)).await?.map(Some)
+    }
+
+    async fn publish(&self, publication: Publication) -> Result<Published, PublishError> {
+        let running = self.writable()?;
+        if let Some(answer) = early_answer(
+            &running.shared,
+            &publication.repository,
+            publication.expected,
+            publication.operation,
+        )? {
+            return answer;
+        }
+        let long = |bytes: &Bytes| bytes.len() > INLINE_BYTES;
+        let has_long = publication.documents.iter().any(|new| long(&new.bytes))
+            || publication.targets.iter().any(long);
+        let (publication, inspected) = if has_long {
+            let prepare = move |shared: &Shared| {
+                let inspected = inspect::inspect(&publication)?;
+                store_long(shared, &inspected)?;
+                Ok::<_, PublishError>((publication, inspected))
+            };
+            self.blocking(prepare).await??
+        } else {
+            let inspected = inspect::inspect(&publication)?;
+            (publication, inspected)
+        };
+        let (commit, body) = codec::encode_commit(&publication, &inspected);
+        Self::submit(running, Entry::Commit(commit), body, new_timestamp(&publication)).await
+    }
+
+    async fn remove(&self, removal: Removal) -> Result<Published, PublishError> {
+        let running = self.writable()?;
+        inspect::actor(&removal.actor)?;
+        let (remove, body) = codec::encode_remove(&removal);
+        Self::submit(running, Entry::Remove(remove), body, None).await
+    }
+
+    async fn list(
+        &self,
+        after: Option<&RepositoryName>,
+        max: usize,
+    ) -> Result<Vec<RepositoryName>, StoreError> {
+        Ok(self.running()?.shared.heads.list(after, max))
+    }
+
+    async fn changes(&self, after: Position, max: usize) -> Result<Vec<Change>, StoreError> {
+        self.blocking(move |shared| read::changes(shared, after, max)).await?
+    }
+
+    async fn due(&self, before: UtcTime, max: usize) -> Result<Vec<RepositoryName>, StoreError> {
+        Ok(self.running()?.shared.heads.due(before, max))
+    }
+
+    async fn online_keys(&self, repository: &RepositoryName) -> Result<Option<SealedOnlineKeys>, StoreError> {
+        let shared = self.running()?.shared;
+        let Some(row) = shared.index.row::<KeysRow>(&rows::named(rows::KEYS, repository))? else {
+            return Ok(None);
+        };
+        let sealed = self.blocking(move |shared| shared.value(&row.sealed)).await??;
+        Ok(Some(SealedOnlineKeys { generation: row.generation, sealed }))
+    }
+
+    async fn set_online_keys(
+        &self,
+        repository: &RepositoryName,
+        expected: Option<u64>,
+        sealed: Bytes,
+    ) -> Result<u64, PublishError> {
+        let running = self.writable()?;
+        let generation = expected
+            .unwrap_or(0)
+            .checked_add(1)
+            .filter(|_| expected != Some(0))
+            .ok_or(PublishError::Conflict { current: None })?;
+        let (keys, body) = codec::encode_keys(repository, generation, &sealed);
+        if sealed.len() > INLINE_BYTES {
+            let digest = keys.sealed.digest;
+            self.blocking(move |shared| shared.blobs.store(digest, &sealed)).await??;
+        }
+        Self::submit(running, Entry::Keys(keys), body, None).await.map(|_| generation)
+    }
+
+    async fn check(&self) -> Result<CheckReport, StoreError> {
+        self.blocking(check::check_open).await?
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        let inner = Arc::clone(&self.inner);
+        tokio::task::spawn_blocking(move || inner.shut_down()).await.map_err(|_| StoreError::Closed)
+    }
+}
+
+impl Inner {
+    /// Ends the threads, brings everything to the disk and releases the files. Doing it
+    /// twice does nothing.
+    fn shut_down(&self) {
+        let running = self.running.write().unwrap_or_else(PoisonError::into_inner).take();
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (Some(Running { mut shared, queue }), Some(threads)) = (running, threads) else { return };
+        drop(queue);
+        // A thread that panicked has ended the process.
+        drop(threads.committer.join());
+        drop(threads.stop);
+        drop(threads.keeper.join());
+        // Reads that are under way hold the files a moment longer.
+        for _ in 0..10_000 {
+            match Arc::try_unwrap(shared) {
+                Ok(last) => {
+                    drop(last);
+                    break;
+                }
+                Err(still_used) => shared = still_used,
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        drop(threads.lock);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}
+
+/// What can be said before any value is written: the operation was done before, or the head
+/// is not the expected one.
+fn early_answer(
+    shared: &Shared,
+    repository: &RepositoryName,
+    expected: Option<HeadToken>,
+    operation: OperationId,
+) -> Result<Option<Result<Published, PublishError>>, PublishError> {
+    let current = shared.heads.get(repository).map(|current| current.head.token);
+    if current == expected {
+        return Ok(None);
+    }
+    // The index knows an operation before its head can be seen.
+    let row: Option<OperationRow> = shared.index.row(&rows::operation(operation))?;
+    let conflict = || Err(PublishError::Conflict { current });
+    Ok(Some(row.map_or_else(conflict, |row| replayed(&row, repository))))
+}
+
+fn store_long(shared: &Shared, inspected: &Inspected) -> Result<(), StoreError> {
+    let documents = inspected.documents.iter().map(|new| (new.digest, &new.bytes));
+    let targets = inspected.targets.iter().map(|(digest, bytes)| (*digest, bytes));
+    for (digest, bytes) in documents.chain(targets).filter(|(_, bytes)| bytes.len() > INLINE_BYTES) {
+        shared.blobs.store(digest, bytes)?;
+    }
+    Ok(())
+}
+
+/// Starts a thread of the store. If it panics, the process ends: nobody would commit any
+/// more, or the mark would stand still, and nobody would notice.
+fn spawn(
+    name: &'static str,
+    shared: &Arc<Shared>,
+    act: impl FnOnce(&Shared) + Send + 'static,
+) -> Result<JoinHandle<()>, StoreError> {
+    let shared = Arc::clone(shared);
+    let guarded = move || {
+        if catch_unwind(AssertUnwindSafe(|| act(&shared))).is_err() {
+            fatal("go on with", &shared.layout.root, &name);
+        }
+    };
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(guarded)
+        .map_err(|source| StoreError::Io { what: format!("start the thread {name}"), source })
+}

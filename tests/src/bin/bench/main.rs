@@ -1,0 +1,119 @@
+//! The project's benchmark: `bullad` beside what bounds it, in one interleaved run.
+//!
+//! ```text
+//! cargo run --release -p bulla-tests --bin bench -- [publish|read|memory|all] [--seconds N] [--rounds N]
+//! ```
+//!
+//! It starts and stops everything itself, on free ports of the loopback interface and in a
+//! folder below `target`, so that all files lie on the same disk. Only ratios of one run
+//! mean something: BENCHMARKS.md tells what is compared.
+
+mod connection;
+mod daemon;
+mod process;
+mod publish;
+mod raw_log;
+mod read;
+mod sections;
+mod table;
+mod workload;
+
+use std::env;
+use std::io;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use table::Table;
+
+/// What to measure, how long and how often.
+pub struct Plan {
+    sections: Vec<String>,
+    /// Of one round of one kind.
+    seconds: Duration,
+    rounds: usize,
+}
+
+const SECTIONS: [&str; 3] = ["publish", "read", "memory"];
+
+fn main() -> ExitCode {
+    let plan = match Plan::read(env::args().skip(1)) {
+        Ok(plan) => plan,
+        Err(message) => {
+            eprintln!("{message}\nhint: bench [publish|read|memory|all] [--seconds N] [--rounds N]");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&plan) {
+        Ok(table) => {
+            println!("{}\n{}", table.to_markdown(), table.to_json());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("the benchmark did not end: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(plan: &Plan) -> io::Result<Table> {
+    let release = release_folder()?;
+    build_server()?;
+    let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&release)?;
+    let bullad = release.join("bullad");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut table = Table::default();
+    for section in &plan.sections {
+        let folder = folder.path().join(section);
+        std::fs::create_dir_all(&folder)?;
+        eprintln!("{section} ...");
+        runtime.block_on(async {
+            match section.as_str() {
+                "publish" => sections::publish(plan, &bullad, &folder, &mut table).await,
+                "read" => sections::read(plan, &bullad, &folder, &mut table).await,
+                _ => sections::memory(&bullad, &folder, &mut table).await,
+            }
+        })?;
+    }
+    Ok(table)
+}
+
+/// Where this program lies: `bullad` is built beside it.
+fn release_folder() -> io::Result<PathBuf> {
+    let program = env::current_exe()?;
+    let folder = program.parent().ok_or_else(|| io::Error::other("this program lies nowhere"))?;
+    if cfg!(debug_assertions) {
+        return Err(io::Error::other("built without --release, nothing it measures would mean anything"));
+    }
+    Ok(folder.to_owned())
+}
+
+/// Cargo builds only what it runs, so the server is asked for separately.
+fn build_server() -> io::Result<()> {
+    let Some(cargo) = env::var_os("CARGO") else { return Ok(()) };
+    let status = Command::new(cargo).args(["build", "--release", "-p", "bulla-server", "--bin", "bullad"]).status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other("bullad cannot be built")) }
+}
+
+impl Plan {
+    fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut plan = Self { sections: Vec::new(), seconds: Duration::from_secs(2), rounds: 5 };
+        while let Some(argument) = arguments.next() {
+            let mut number = || {
+                let value = arguments.next().and_then(|value| value.parse::<usize>().ok());
+                value.filter(|value| *value > 0).ok_or_else(|| format!("{argument} needs a number"))
+            };
+            match argument.as_str() {
+                "--seconds" => plan.seconds = Duration::from_secs(number()? as u64),
+                "--rounds" => plan.rounds = number()?,
+                "all" => plan.sections = SECTIONS.map(str::to_owned).to_vec(),
+                section if SECTIONS.contains(&section) => plan.sections.push(argument),
+                _ => return Err(format!("unknown argument `{argument}`")),
+            }
+        }
+        if plan.sections.is_empty() {
+            plan.sections = SECTIONS.map(str::to_owned).to_vec();
+        }
+        Ok(plan)
+    }
+}
