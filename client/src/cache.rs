@@ -15,7 +15,7 @@ use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{DelegatedRoleName, RepositoryName, RoleName};
 use bulla_keys_schema::time::UtcTime;
 use bytes::Bytes;
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::home::{self, Existing};
 
@@ -24,7 +24,7 @@ const NAME_BYTES: usize = 200;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 const LOCK_PATIENCE: Duration = Duration::from_secs(120);
 /// Letters that differ in case only are one file on some systems.
-const ENCODED: &AsciiSet = &upper_case(NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'));
+const ENCODED: &AsciiSet = &with_capitals(NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'));
 const TIME: &str = "accepted.time";
 
 /// The cache of one home.
@@ -224,8 +224,7 @@ fn io_error(path: &Path, error: &io::Error) -> CacheError {
     CacheError::Io { path: path.to_owned(), reason: error.to_string() }
 }
 
-const fn upper_case(set: AsciiSet) -> AsciiSet {
-    let mut set = set.union(CONTROLS);
+const fn with_capitals(mut set: AsciiSet) -> AsciiSet {
     let mut letter = b'A';
     while letter <= b'Z' {
         set = set.add(letter);

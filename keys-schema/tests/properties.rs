@@ -1,5 +1,13 @@
 //! Promises that hold for every value, tried on values drawn at random.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
+
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
@@ -16,31 +24,31 @@ use bulla_keys_schema::time::UtcTime;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
-/// JSON values whose texts come from `text`, few enough to meet each other now and then.
-fn json(text: impl Strategy<Value = String> + Clone + 'static) -> impl Strategy<Value = Json> {
+/// JSON values whose texts match the regular expression `text`.
+fn json(text: &'static str) -> impl Strategy<Value = Json> {
     let leaf = prop_oneof![
         Just(Json::Null),
         any::<bool>().prop_map(Json::Bool),
         (-3..=3i64).prop_map(Json::Integer),
         (-limits::JSON_INTEGER..=limits::JSON_INTEGER).prop_map(Json::Integer),
-        text.clone().prop_map(Json::String),
+        text.prop_map(Json::String),
     ];
     leaf.prop_recursive(4, 24, 4, move |inner| {
         prop_oneof![
             vec(inner.clone(), 0..4).prop_map(Json::Array),
-            btree_map(text.clone(), inner, 0..4).prop_map(Json::Object),
+            btree_map(text, inner, 0..4).prop_map(Json::Object),
         ]
     })
 }
 
 fn any_json() -> impl Strategy<Value = Json> {
-    json(any::<String>())
+    json("(?s:.){0,8}")
 }
 
 /// Values over an alphabet in which everything that could collide does: quotes, escapes,
 /// brackets, digits, and the words of JSON.
 fn small_json() -> impl Strategy<Value = Json> {
-    json(proptest::string::string_regex(r#"["\\,:\[\]{}01nul-]{0,3}"#).unwrap())
+    json(r#"["\\,:\[\]{}01nul-]{0,3}"#)
 }
 
 /// `value` as text with its members in reverse, and white space wherever it may be.
@@ -78,7 +86,7 @@ proptest! {
     }
 
     #[test]
-    fn canonical_form_without_control_characters_is_json(value in json("[^\\pC]{0,8}".prop_map(String::from))) {
+    fn canonical_form_without_control_characters_is_json(value in json(r"\PC{0,8}")) {
         prop_assert_eq!(Json::parse(&canonical(&value)), Ok(value));
     }
 
@@ -151,8 +159,8 @@ proptest! {
 fn round_trips<T: FromStr + Display + PartialEq + Debug>(text: &str) -> Result<Option<T>, TestCaseError> {
     let Ok(value) = text.parse::<T>() else { return Ok(None) };
     let written = value.to_string();
-    let again = written.parse::<T>();
-    prop_assert_eq!(again.ok().as_ref(), Some(&value), "{:?} -> {:?}", text, written);
+    let again = written.parse::<T>().ok();
+    prop_assert_eq!(again.as_ref(), Some(&value), "{:?} -> {:?}", text, written);
     Ok(Some(value))
 }
 
@@ -234,6 +242,6 @@ proptest! {
 
         let again = SecretKey::from_pkcs8_der(&key.to_pkcs8_der()).unwrap();
         prop_assert_eq!(again.public_key(), public);
-        prop_assert_eq!(PublicKey::from_pem(&public.to_pem()).as_ref(), Ok(public));
+        prop_assert_eq!(&PublicKey::from_pem(&public.to_pem()).unwrap(), public);
     }
 }

@@ -3,6 +3,14 @@
 //! A schema knows no calendar and no folded letters: there, and only there, the code is the
 //! stricter one.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
+
 use bulla_keys_schema::key::{KeyAlgorithm, KeySidecar};
 use jsonschema::Validator;
 use serde_json::{Value, json};

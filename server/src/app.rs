@@ -16,6 +16,8 @@ use crate::vault::{Kek, Vault, VaultError};
 pub struct App {
     /// Where metadata lives.
     pub store: Arc<dyn TrustStore>,
+    /// Why nothing can be written, if so.
+    pub read_only: Option<String>,
     /// Online keys.
     pub vault: Arc<Vault>,
     /// Makes all changes.
@@ -51,6 +53,7 @@ impl App {
         let renewer = Renewer::new(Arc::clone(&publisher), Arc::clone(&store), Arc::clone(&metrics));
         Self {
             store,
+            read_only: None,
             vault,
             publisher,
             renewer: Arc::new(renewer),
@@ -82,6 +85,7 @@ impl App {
             Err(VaultError::Store(error)) => reasons.push(format!("store: {error}")),
             Err(error) => reasons.push(format!("online keys: {error}")),
         }
+        reasons.extend(self.read_only.iter().map(|reason| format!("store: {reason}")));
         if !self.access.is_usable() {
             reasons.push("authentication: tokens cannot be read".to_owned());
         }

@@ -83,7 +83,8 @@ impl Server {
     /// A listener failed, or the store could not be closed.
     pub async fn run(self, phase: watch::Receiver<Phase>) -> Result<(), ServeError> {
         let app = self.app;
-        let main = serve(&app, self.listener, self.tls, router::build_router(Arc::clone(&app)), phase.clone());
+        let main =
+            serve(&app, self.listener, self.tls, router::build_router(Arc::clone(&app)), phase.clone());
         let operations = async {
             match self.operations {
                 Some(listener) => {

@@ -14,18 +14,18 @@ const ATTEMPTS: usize = 3;
 
 /// Bytes and what they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     /// The bytes, exactly as they were published.
-    pub bytes: Bytes,
+    pub(crate) bytes: Bytes,
     /// Their digest.
-    pub digest: Sha256Digest,
+    pub(crate) digest: Sha256Digest,
 }
 
 /// The current document of `role`.
 ///
 /// # Errors
 /// The store cannot be read.
-pub async fn current(
+pub(crate) async fn current(
     store: &dyn TrustStore,
     repository: &RepositoryName,
     role: &RoleName,
@@ -47,7 +47,7 @@ pub async fn current(
 ///
 /// # Errors
 /// The store cannot be read.
-pub async fn by_version(
+pub(crate) async fn by_version(
     store: &dyn TrustStore,
     repository: &RepositoryName,
     role: &RoleName,
@@ -62,7 +62,7 @@ pub async fn by_version(
 ///
 /// # Errors
 /// The store cannot be read.
-pub async fn by_digest(
+pub(crate) async fn by_digest(
     store: &dyn TrustStore,
     repository: &RepositoryName,
     digest: Sha256Digest,
@@ -74,7 +74,7 @@ pub async fn by_digest(
 ///
 /// # Errors
 /// The store cannot be read, or lacks one of them.
-pub async fn all_current(
+pub(crate) async fn all_current(
     store: &dyn TrustStore,
     repository: &RepositoryName,
     head: &Arc<Head>,
@@ -84,8 +84,10 @@ pub async fn all_current(
         let bytes = if *role == RoleName::Timestamp {
             head.timestamp.clone()
         } else {
-            store.by_version(repository, role, document.version).await?.ok_or_else(|| StoreError::Corrupt {
-                what: format!("version {} of {role} of {repository} cannot be found", document.version),
+            store.by_version(repository, role, document.version).await?.ok_or_else(|| {
+                StoreError::Corrupt {
+                    what: format!("version {} of {role} of {repository} cannot be found", document.version),
+                }
             })?
         };
         documents.push((role.clone(), bytes));

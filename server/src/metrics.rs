@@ -87,7 +87,8 @@ impl Default for Metrics {
             renewal_delay.clone(),
         );
         let hit = |status: StatusCode| {
-            let labels = RequestLabels { class: RouteClass::Timestamp, method: "GET", status: status.as_u16() };
+            let labels =
+                RequestLabels { class: RouteClass::Timestamp, method: "GET", status: status.as_u16() };
             requests.get_or_create(&labels).clone()
         };
         let timestamp_hits = [hit(StatusCode::OK), hit(StatusCode::NOT_MODIFIED)];

@@ -16,17 +16,20 @@ use crate::config::{LogConfig, LogFormat};
 /// The level cannot be read, or logging was started before.
 pub fn start(config: &LogConfig) -> Result<(), TelemetryError> {
     let level = config.level.as_deref().unwrap_or("info");
-    let filter = EnvFilter::builder()
-        .parse(level)
-        .map_err(|_| TelemetryError::Level { level: level.to_owned() })?;
+    let filter =
+        EnvFilter::builder().parse(level).map_err(|_| TelemetryError::Level { level: level.to_owned() })?;
     let terminal = io::stderr().is_terminal();
     let format = config.format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
     let builder = fmt().with_writer(io::stderr).with_env_filter(filter).with_target(false);
     let started = match format {
         LogFormat::Text => builder.with_ansi(terminal).finish().try_init(),
-        LogFormat::Json => {
-            builder.json().flatten_event(true).with_current_span(true).with_span_list(false).finish().try_init()
-        }
+        LogFormat::Json => builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .finish()
+            .try_init(),
     };
     started.map_err(|_| TelemetryError::Started)
 }

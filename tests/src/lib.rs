@@ -1,3 +1,5 @@
 //! tests
 
 pub mod peers;
+pub mod publisher;
+pub mod server;

@@ -1,6 +1,7 @@
 //! The ports, made real: files, network, terminal, randomness of the system.
 
 pub mod key_files;
+pub mod no_server;
 pub mod oci_credentials;
 pub mod oci_registry;
 pub mod os_entropy;

@@ -1,7 +1,8 @@
 //! This machine's clock.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use bulla_keys_schema::time::UtcTime;
-use jiff::Timestamp;
 
 use crate::port::Clock;
 
@@ -10,8 +11,11 @@ use crate::port::Clock;
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::expect_used, reason = "both types are the same calendar, seconds of one are in the other")]
+    /// A clock set to before 1970 says 1970: everything is then refused as accepted later.
+    #[expect(clippy::expect_used, reason = "a clock beyond the year 9999 is no clock")]
     fn now(&self) -> UtcTime {
-        UtcTime::from_unix_seconds(Timestamp::now().as_second()).expect("a time of the calendar")
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        UtcTime::from_unix_seconds(seconds).expect("a year before 10000")
     }
 }

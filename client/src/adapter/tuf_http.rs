@@ -142,6 +142,7 @@ impl TufHttp {
         let Problem { code, detail, hint, .. } = problem;
         match code {
             ProblemCode::Unauthenticated => TrustServerError::Unauthorised { server },
+            ProblemCode::Forbidden => TrustServerError::Forbidden { server, repository: repository.clone() },
             ProblemCode::NotFound => TrustServerError::NotFound { server, repository: repository.clone() },
             ProblemCode::ConcurrentChange => TrustServerError::Changed { repository: repository.clone() },
             ProblemCode::Internal => self.unexpected(&detail),

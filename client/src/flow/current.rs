@@ -23,7 +23,7 @@ pub async fn load(session: &Session<'_>) -> Result<CurrentState, RefreshError> {
     let root = session.root();
     let mut documents = BTreeMap::from([
         (RoleName::Root, root.bytes().clone()),
-        (RoleName::Timestamp, session.snapshot().timestamp().bytes().clone()),
+        (RoleName::Timestamp, session.timestamp().bytes().clone()),
         (RoleName::Snapshot, snapshot.bytes().clone()),
     ]);
     let mut wanted = VecDeque::from([(RoleName::Targets, root.payload().targets.clone(), root.payload().keys.clone())]);

@@ -1,6 +1,7 @@
 //! The stories, one file each, told in order against ports. No printing, no command line.
 
 pub mod current;
+pub mod enrol;
 pub mod init;
 pub mod inspect;
 pub mod key;
@@ -12,6 +13,7 @@ pub mod sign;
 pub mod signer;
 pub mod signing;
 pub mod verify;
+pub mod vouching;
 
 use crate::home::Home;
 use crate::port::{Clock, Entropy, KeyStore, Passphrases, Registry, TrustServer};

@@ -195,7 +195,8 @@ async fn read(
 fn choose(edit: &Edit, ring: &KeyRing<'_>) -> Result<BTreeSet<Fingerprint>, PublishError> {
     let mut chosen = BTreeSet::new();
     for edited in &edit.documents {
-        chosen.extend(ring.choose(&edited.role, &edited.authority)?);
+        let keys = ring.choose(&edited.role, &edited.authority, &chosen)?;
+        chosen.extend(keys);
     }
     Ok(chosen)
 }
@@ -208,7 +209,7 @@ fn roles(edit: &Edit) -> Vec<(RoleName, Version)> {
 fn sign(state: &CurrentState, edited: Vec<Edited>, ring: &KeyRing<'_>) -> Result<Vec<Document>, PublishError> {
     let mut documents = Vec::new();
     for Edited { role, document, authority } in edited {
-        let chosen = ring.choose(&role, &authority)?;
+        let chosen = ring.choose(&role, &authority, &BTreeSet::new())?;
         let version = document.version;
         let signed = Draft::new(state.root().dialect(), document)
             .sign(&ring.signers(&chosen), &authority.keys, &authority.table)

@@ -4,7 +4,7 @@
 
 use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::limits;
-use bulla_keys_schema::metadata::{MetaInfo, Root, Version};
+use bulla_keys_schema::metadata::{MetaInfo, Root, Timestamp, Version};
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::{
@@ -27,6 +27,7 @@ pub struct Session<'a> {
     cache: RepositoryCache,
     repository: RepositoryName,
     root: Verified<Root>,
+    timestamp: Verified<Timestamp>,
     snapshot: TrustedSnapshot,
     now: UtcTime,
     offline: Option<TrustServerError>,
@@ -50,9 +51,18 @@ impl<'a> Session<'a> {
         let root = link.roots(&cache, &stored, &pin, now).await?;
         let verified_root = root.root().clone();
         let timestamp = link.timestamp(&cache, &stored, root).await?;
+        let verified_timestamp = timestamp.timestamp().clone();
         let snapshot = link.snapshot(&cache, &stored, &verified_root, timestamp).await?;
-        let offline = link.offline;
-        Ok(Self { ports, cache, repository: repository.clone(), root: verified_root, snapshot, now, offline })
+        Ok(Self {
+            ports,
+            cache,
+            repository: repository.clone(),
+            root: verified_root,
+            timestamp: verified_timestamp,
+            snapshot,
+            now,
+            offline: link.offline,
+        })
     }
 
     /// The moment at which everything is judged.
@@ -76,6 +86,12 @@ impl<'a> Session<'a> {
     #[must_use]
     pub const fn root(&self) -> &Verified<Root> {
         &self.root
+    }
+
+    /// The timestamp.
+    #[must_use]
+    pub const fn timestamp(&self) -> &Verified<Timestamp> {
+        &self.timestamp
     }
 
     /// The snapshot with all that led to it.

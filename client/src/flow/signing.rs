@@ -8,7 +8,7 @@ use bulla_keys_schema::names::RoleName;
 
 use crate::flow::Ports;
 use crate::flow::layout::Authority;
-use crate::port::{KeyStoreError, PassphraseError, StoredKey};
+use crate::port::{KeyStore, KeyStoreError, PassphraseError, Passphrases, StoredKey};
 
 /// The keys of this home, and those of them that are open.
 pub struct KeyRing<'a> {
@@ -32,11 +32,17 @@ impl<'a> KeyRing<'a> {
         self.stored.iter().find(|key| key.public.fingerprint() == *fingerprint)
     }
 
-    /// As many keys of this home as `role` needs, open ones first.
+    /// As many keys of this home as `role` needs: open ones first, then those in `chosen`,
+    /// so that no more passphrases are asked for than needed.
     ///
     /// # Errors
     /// There are not enough.
-    pub fn choose(&self, role: &RoleName, authority: &Authority) -> Result<Vec<Fingerprint>, TooFewKeys> {
+    pub fn choose(
+        &self,
+        role: &RoleName,
+        authority: &Authority,
+        chosen: &BTreeSet<Fingerprint>,
+    ) -> Result<Vec<Fingerprint>, TooFewKeys> {
         let listed = authority.keys.fingerprints(&authority.table);
         let mut here: Vec<Fingerprint> = listed.iter().filter(|key| self.find(key).is_some()).copied().collect();
         let threshold = authority.keys.threshold;
@@ -44,7 +50,7 @@ impl<'a> KeyRing<'a> {
             let missing = listed.into_iter().filter(|key| !here.contains(key)).collect();
             return Err(TooFewKeys { role: role.clone(), threshold, here, missing });
         }
-        here.sort_by_key(|key| !self.open.contains_key(key));
+        here.sort_by_key(|key| (!self.open.contains_key(key), !chosen.contains(key)));
         here.truncate(usize::try_from(threshold.get()).unwrap_or(usize::MAX));
         Ok(here)
     }
@@ -59,7 +65,7 @@ impl<'a> KeyRing<'a> {
                 continue;
             }
             let Some(stored) = self.find(fingerprint) else { continue };
-            let secret = open(self.ports, stored)?;
+            let secret = open(self.ports.keys, self.ports.passphrases, stored)?;
             self.open.insert(*fingerprint, secret);
         }
         Ok(())
@@ -82,10 +88,14 @@ impl<'a> KeyRing<'a> {
 ///
 /// # Errors
 /// No passphrase, a wrong one, a damaged key, or one that does not belong to its public half.
-pub fn open(ports: Ports<'_>, stored: &StoredKey) -> Result<SecretKey, UnlockError> {
+pub fn open(
+    keys: &dyn KeyStore,
+    passphrases: &dyn Passphrases,
+    stored: &StoredKey,
+) -> Result<SecretKey, UnlockError> {
     let name = &stored.name;
-    let sealed = ports.keys.sealed(name)?;
-    let passphrase = ports.passphrases.existing(name)?;
+    let sealed = keys.sealed(name)?;
+    let passphrase = passphrases.existing(name)?;
     let secret = sealed.open(&passphrase).map_err(|source| UnlockError::Open { name: name.clone(), source })?;
     require_same(name, secret.public_key(), &stored.public)?;
     Ok(secret)

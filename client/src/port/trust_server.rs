@@ -108,6 +108,14 @@ pub enum TrustServerError {
         /// The repository.
         repository: RepositoryName,
     },
+    /// The token may do something here, but not this.
+    #[error("our token may not do this with {repository} on {server}")]
+    Forbidden {
+        /// The server.
+        server: String,
+        /// The repository.
+        repository: RepositoryName,
+    },
     /// No server is configured.
     #[error("no trust server is configured")]
     NotConfigured,

@@ -93,7 +93,10 @@ impl Session<'_> {
         let mut chain = RootChain::start(DIALECT, client.first_root.clone(), &client.pin).map_err(text)?;
         let root_file = |version| file(&RoleName::Root, version, true);
         while let Some(bytes) = chain.wanted().and_then(|version| self.stored.get(&root_file(version))) {
-            chain.step(bytes.clone()).map_err(text)?;
+            // A damaged store must not lock its owner out (C29): the server is asked again.
+            if chain.step(bytes.clone()).is_err() {
+                break;
+            }
         }
         chain.mark_stored();
         while let Some(version) = chain.wanted() {

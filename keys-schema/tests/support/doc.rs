@@ -84,6 +84,23 @@ impl Doc {
         Some(value)
     }
 
+    /// Lets `keys`, under their usual ids, sign the role at `path`: `roles/root`, or
+    /// `delegations/roles/0`.
+    pub fn trust(&mut self, path: &str, keys: &[TestKey], threshold: i64) -> &mut Self {
+        self.set(&format!("{path}/keyids"), Json::Array(Vec::new()));
+        for key in keys {
+            self.trust_as(path, key.id().as_str(), key.object());
+        }
+        self.set_number(&format!("{path}/threshold"), threshold)
+    }
+
+    /// Lets one more key sign the role at `path`, declared by `object` under `id`.
+    pub fn trust_as(&mut self, path: &str, id: &str, object: Json) -> &mut Self {
+        let table = if path.starts_with("delegations") { "delegations/keys" } else { "keys" };
+        self.set(&format!("{table}/{id}"), object);
+        self.push(&format!("{path}/keyids"), id)
+    }
+
     /// Lists a document in `meta`, unless something else was written there.
     pub fn describe(&mut self, file: &str, version: Version, bytes: &Bytes) {
         let Holder::Members(meta) = self.at("meta") else { panic!("meta is no object") };

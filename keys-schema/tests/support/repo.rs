@@ -44,12 +44,12 @@ impl Repo {
             &spec(&[Self::TIMESTAMP], 1),
             later(),
         );
-        let mut targets = TargetsEdit::new(Version::FIRST, later());
+        let mut targets = TargetsEdit::new(RoleName::Targets, Version::FIRST, later());
         targets.set_delegation(&delegation("alice", &[Self::ALICE], &["v*"])).unwrap();
         Self {
             roots: vec![Doc::new(&root.unwrap().finish(), &[Self::ROOT])],
             targets: Doc::new(&targets.finish(), &[Self::TARGETS]),
-            delegated: BTreeMap::from([("alice".to_owned(), Doc::new(&lists(&["v1"]), &[Self::ALICE]))]),
+            delegated: BTreeMap::from([("alice".to_owned(), Doc::new(&lists("alice", &["v1"]), &[Self::ALICE]))]),
             snapshot: empty_snapshot(),
             timestamp: empty_timestamp(),
             unlisted: BTreeSet::new(),
@@ -60,7 +60,7 @@ impl Repo {
     /// The same with `v1` in the top-level targets and no delegation.
     pub fn flat() -> Self {
         let mut repo = Self::new();
-        repo.targets = Doc::new(&lists(&["v1"]), &[Self::TARGETS]);
+        repo.targets = Doc::new(&lists("targets", &["v1"]), &[Self::TARGETS]);
         repo.delegated.clear();
         repo
     }
@@ -68,7 +68,7 @@ impl Repo {
     /// The same without targets, to be filled by [`Self::delegate`].
     pub fn bare() -> Self {
         let mut repo = Self::flat();
-        repo.targets = Doc::new(&lists(&[]), &[Self::TARGETS]);
+        repo.targets = Doc::new(&lists("targets", &[]), &[Self::TARGETS]);
         repo
     }
 
@@ -80,7 +80,7 @@ impl Repo {
             let empty = empty.map(|(name, value)| (name.to_owned(), value));
             doc.set("delegations", Json::Object(Object::from(empty)));
         }
-        let mut edit = TargetsEdit::new(Version::FIRST, later());
+        let mut edit = TargetsEdit::new(RoleName::Targets, Version::FIRST, later());
         edit.set_delegation(delegation).unwrap();
         let written = Doc::new(&edit.finish(), &[]);
         for (id, object) in written.get("delegations/keys").unwrap().as_object().unwrap() {
@@ -90,9 +90,9 @@ impl Repo {
         self
     }
 
-    /// Adds a delegated document.
-    pub fn add(&mut self, role: &str, document: &Targets, signers: &[TestKey]) -> &mut Self {
-        self.delegated.insert(role.to_owned(), Doc::new(document, signers));
+    /// Adds the document of a delegated role.
+    pub fn add(&mut self, role: &str, names: &[&str], signers: &[TestKey]) -> &mut Self {
+        self.delegated.insert(role.to_owned(), Doc::new(&lists(role, names), signers));
         self
     }
 
@@ -151,9 +151,9 @@ pub fn file(role: &RoleName, version: Version, consistent: bool) -> String {
     file_name(role, version, consistent)
 }
 
-/// A targets document that lists these names, each for [`Repo::MANIFEST`].
-pub fn lists(names: &[&str]) -> Targets {
-    let mut edit = TargetsEdit::new(Version::FIRST, later());
+/// A document of `role` that lists these names, each for [`Repo::MANIFEST`].
+pub fn lists(role: &str, names: &[&str]) -> Targets {
+    let mut edit = TargetsEdit::new(role.parse().unwrap(), Version::FIRST, later());
     for name in names {
         let length = u64::try_from(Repo::MANIFEST.len()).unwrap();
         edit.set_target(&name.parse().unwrap(), Sha256Digest::of(Repo::MANIFEST), length);

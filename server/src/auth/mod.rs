@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn rights_count_within_the_scope_only() {
-        let caller = Caller::token("ci".into(), "publish".parse().unwrap(), vec!["r.io/team/**".parse().unwrap()]);
+        let caller =
+            Caller::token("ci".into(), "publish".parse().unwrap(), vec!["r.io/team/**".parse().unwrap()]);
         let inside: RepositoryName = "r.io/team/app".parse().unwrap();
         let outside: RepositoryName = "r.io/other/app".parse().unwrap();
         assert!(caller.may(Right::Read, &inside) && caller.may(Right::Publish, &inside));

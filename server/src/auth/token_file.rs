@@ -51,7 +51,7 @@ impl TokenFile {
         if stored.version != FORMAT {
             return Err(TokenFileError::Version { path: self.path.clone(), version: stored.version });
         }
-        stored.tokens.into_iter().map(|raw| self.entry(raw)).collect()
+        stored.tokens.iter().map(|raw| self.entry(raw)).collect()
     }
 
     /// Makes a token and returns its text, which is stored nowhere.
@@ -73,7 +73,8 @@ impl TokenFile {
         }
         let mut secret = Zeroizing::new([0_u8; 32]);
         getrandom::fill(secret.as_mut_slice()).map_err(|_| TokenFileError::Randomness)?;
-        let text = Zeroizing::new(format!("{TOKEN_PREFIX}{}", *Zeroizing::new(URL_SAFE_NO_PAD.encode(&*secret))));
+        let text =
+            Zeroizing::new(format!("{TOKEN_PREFIX}{}", *Zeroizing::new(URL_SAFE_NO_PAD.encode(*secret))));
         let sha256 = Sha256Digest::of(text.as_bytes());
         entries.push(TokenEntry { name, sha256, rights, scopes, created, expires });
         self.write(&entries)?;
@@ -114,8 +115,9 @@ impl TokenFile {
         crate::private_file::replace(&self.path, &text).map_err(|source| self.io("write", source))
     }
 
-    fn entry(&self, raw: StoredEntry) -> Result<TokenEntry, TokenFileError> {
-        let damaged = |member| TokenFileError::Damaged { path: self.path.clone(), name: raw.name.clone(), member };
+    fn entry(&self, raw: &StoredEntry) -> Result<TokenEntry, TokenFileError> {
+        let damaged =
+            |member| TokenFileError::Damaged { path: self.path.clone(), name: raw.name.clone(), member };
         Ok(TokenEntry {
             name: raw.name.parse().map_err(|_| damaged("name"))?,
             sha256: raw.sha256.parse().map_err(|_| damaged("sha256"))?,
@@ -127,12 +129,7 @@ impl TokenFile {
                 .collect::<Result<_, _>>()
                 .map_err(|_| damaged("scopes"))?,
             created: raw.created.parse().map_err(|_| damaged("created"))?,
-            expires: raw
-                .expires
-                .as_deref()
-                .map(str::parse)
-                .transpose()
-                .map_err(|_| damaged("expires"))?,
+            expires: raw.expires.as_deref().map(str::parse).transpose().map_err(|_| damaged("expires"))?,
         })
     }
 

@@ -1,11 +1,12 @@
 //! `/api/v1/`: lists, heads, online keys, removal.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::{Extension, Query, Request, State};
 use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use bulla_keys_schema::names::RepositoryName;
 use bulla_keys_schema::wire::{self, ProblemCode};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -104,8 +105,11 @@ fn require(caller: &Caller, repository: &RepositoryName, action: Action) -> Resu
         Ok(())
     } else if caller.may(Right::Read, repository) {
         let word = if right == Right::Admin { "admin" } else { "publish" };
-        Err(ApiError::new(ProblemCode::Forbidden, format!("the token may read {repository}, but not do this"))
-            .hint(format!("use a token made with `bullad token create --can {word}`")))
+        Err(ApiError::new(
+            ProblemCode::Forbidden,
+            format!("the token may read {repository}, but not do this"),
+        )
+        .hint(format!("use a token made with `bullad token create --can {word}`")))
     } else {
         Err(ApiError::not_found(repository))
     }
@@ -115,7 +119,11 @@ async fn head(app: &App, repository: &RepositoryName) -> Result<Response, ApiErr
     let head = app.store.head(repository).await?.ok_or_else(|| ApiError::not_found(repository))?;
     let body = wire::Head {
         token: head.token.to_string(),
-        current: head.current.iter().map(|(role, document)| (role.clone(), write_document(document))).collect(),
+        current: head
+            .current
+            .iter()
+            .map(|(role, document)| (role.clone(), write_document(document)))
+            .collect(),
         renew_at: head.renew_at,
     };
     let mut response = Json(body).into_response();
@@ -137,7 +145,7 @@ async fn online_keys(
     keys: &OnlineKeys,
 ) -> Result<Response, ApiError> {
     let listed = app.publisher.listed_keys(repository).await?;
-    let active = keys.active(&listed).ok_or_else(|| ApiError::internal("a repository without keys"))?;
+    let active = keys.active(&listed).ok_or_else(|| ApiError::internal(&"a repository without keys"))?;
     let wire::OnlineKeySet { snapshot, timestamp } = write_keys(active);
     let next = keys.next(&listed).map(write_keys);
     Ok(Json(wire::OnlineKeys { generation: keys.generation, snapshot, timestamp, next }).into_response())
@@ -238,6 +246,6 @@ fn write_change(change: Change) -> wire::Change {
     }
 }
 
-fn bad_query(error: impl ToString) -> ApiError {
-    ApiError::new(ProblemCode::BadRequest, format!("malformed query: {}", error.to_string()))
+fn bad_query(error: impl Display) -> ApiError {
+    ApiError::new(ProblemCode::BadRequest, format!("malformed query: {error}"))
 }

@@ -63,12 +63,9 @@ fn metadata(path: &str) -> Option<Wanted> {
 }
 
 fn targets(path: &str) -> Vec<(RepositoryName, Sha256Digest)> {
-    let Some(digest) = path
-        .rsplit('/')
-        .next()
-        .and_then(decode)
-        .and_then(|file| file.split_once('.').and_then(|(hash, name)| (!name.is_empty()).then(|| hash.parse().ok())?))
-    else {
+    let Some(digest) = path.rsplit('/').next().and_then(decode).and_then(|file| {
+        file.split_once('.').and_then(|(hash, name)| (!name.is_empty()).then(|| hash.parse().ok())?)
+    }) else {
         return Vec::new();
     };
     let mut found = Vec::new();
@@ -185,7 +182,9 @@ mod tests {
         assert_eq!(names(format!("a/targets/metadata/{digest}.v1.json")), ["a"]);
         assert_eq!(names(format!("a/targets/x/metadata/{digest}.v1")), ["a"]);
         assert_eq!(names(format!("a%2Ftargets%2Fb/targets/{digest}%2Ev1")), ["a/targets/b"]);
-        for bad in [format!("a/targets/{digest}"), format!("a/targets/{digest}."), format!("/targets/{digest}.x")] {
+        for bad in
+            [format!("a/targets/{digest}"), format!("a/targets/{digest}."), format!("/targets/{digest}.x")]
+        {
             assert_eq!(wanted(&bad), None, "{bad}");
         }
     }

@@ -79,7 +79,7 @@ async fn handle(app: &App, request: Request, next: Next, span: &tracing::Span) -
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => {
             app.metrics.panics.inc();
-            ApiError::internal(format!("panic: {}", message(&*panic))).into_response()
+            ApiError::internal(&format!("panic: {}", message(&*panic))).into_response()
         }
         Err(_) => ApiError::new(
             ProblemCode::RequestTimeout,

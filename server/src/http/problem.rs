@@ -3,6 +3,8 @@
 //! A handler returns an [`ApiError`]; the middleware writes it out, because only there the
 //! request id is known.
 
+use std::fmt::Display;
+
 use axum::response::{IntoResponse, Response};
 use bulla_keys_schema::names::RepositoryName;
 use bulla_keys_schema::wire::{self, PROBLEM_MEDIA_TYPE, Problem, ProblemCode};
@@ -20,12 +22,12 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// An answer that says no.
 #[derive(Clone, Debug)]
-pub(super) struct ApiError {
+pub(crate) struct ApiError {
     code: ProblemCode,
     detail: String,
     hint: Option<String>,
     current_token: Option<String>,
-    rejection: Option<wire::Rejection>,
+    rejection: Option<Box<wire::Rejection>>,
     /// For the log only: what the caller must not learn.
     cause: Option<String>,
 }
@@ -57,13 +59,14 @@ impl ApiError {
     }
 
     /// A defect or an outage; the cause goes to the log.
-    pub(super) fn internal(cause: impl ToString) -> Self {
-        let mut error = Self::new(ProblemCode::Internal, "the server failed; its log tells more under this request id");
+    pub(super) fn internal(cause: &dyn Display) -> Self {
+        let mut error =
+            Self::new(ProblemCode::Internal, "the server failed; its log tells more under this request id");
         error.cause = Some(cause.to_string());
         error
     }
 
-    pub(super) fn unavailable(detail: impl Into<String>, cause: impl ToString) -> Self {
+    pub(super) fn unavailable(detail: impl Into<String>, cause: &dyn Display) -> Self {
         let mut error = Self::new(ProblemCode::Unavailable, detail);
         error.cause = Some(cause.to_string());
         error
@@ -100,7 +103,7 @@ impl ApiError {
             hint: self.hint,
             request_id: request_id.to_owned(),
             current_token: self.current_token,
-            rejection: self.rejection,
+            rejection: self.rejection.map(|rejection| *rejection),
         };
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -131,7 +134,7 @@ impl IntoResponse for ApiError {
 impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
         match error {
-            AuthError::Unreadable => Self::unavailable("authentication is not possible at present", error),
+            AuthError::Unreadable => Self::unavailable("authentication is not possible at present", &error),
             _ => Self::new(ProblemCode::Unauthenticated, error.to_string())
                 .hint("set BULLA_TOKEN to a token made with `bullad token create`"),
         }
@@ -141,8 +144,11 @@ impl From<AuthError> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Closed => Self::unavailable("the server is stopping", error),
-            other => Self::internal(other),
+            StoreError::Closed => Self::unavailable("the server is stopping", &error),
+            StoreError::WentBack { .. } => {
+                Self::unavailable("the store was restored to an older state and can only be read", &error)
+            }
+            other => Self::internal(&other),
         }
     }
 }
@@ -155,7 +161,7 @@ impl From<VaultError> for ApiError {
                 Self::new(ProblemCode::Rejected, first_line(&error.to_string()))
             }
             VaultError::Refused(_) | VaultError::Contended => Self::busy(),
-            other => Self::internal(other),
+            other => Self::internal(&other),
         }
     }
 }
@@ -167,15 +173,15 @@ impl From<PublishFailure> for ApiError {
             PublishFailure::Busy => Self::busy(),
             PublishFailure::Vault(error) => error.into(),
             PublishFailure::Store(error) => error.into(),
-            PublishFailure::Clock { .. } => Self::unavailable("the clock of the server is wrong", failure),
+            PublishFailure::Clock { .. } => Self::unavailable("the clock of the server is wrong", &failure),
             failure => match rejection::describe(&failure) {
                 Some(rejection) => {
                     let mut error = Self::new(ProblemCode::Rejected, first_line(&failure.to_string()));
                     error.hint = rejection::hint(&failure).map(str::to_owned);
-                    error.rejection = Some(rejection);
+                    error.rejection = Some(Box::new(rejection));
                     error
                 }
-                None => Self::internal(failure),
+                None => Self::internal(&failure),
             },
         }
     }

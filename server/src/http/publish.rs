@@ -28,7 +28,10 @@ pub(super) async fn post(
     let headers = request.headers();
     let expected = api::expected(headers)?;
     let operation = api::operation(headers)?.ok_or_else(|| {
-        ApiError::new(ProblemCode::BadRequest, "Idempotency-Key is missing: 32 hex digits, new for each publish")
+        ApiError::new(
+            ProblemCode::BadRequest,
+            "Idempotency-Key is missing: 32 hex digits, new for each publish",
+        )
     })?;
     require_fitting_length(headers, app.limits.body_bytes)?;
     let multipart = Multipart::from_request(request, &()).await.map_err(|_| {
@@ -68,10 +71,7 @@ fn require_fitting_length(headers: &HeaderMap, most: usize) -> Result<(), ApiErr
 }
 
 /// Takes the parts as they come; each is bounded on its own.
-async fn read(
-    mut multipart: Multipart,
-    most: usize,
-) -> Result<(Vec<NewDocument>, Vec<Bytes>), ApiError> {
+async fn read(mut multipart: Multipart, most: usize) -> Result<(Vec<NewDocument>, Vec<Bytes>), ApiError> {
     let (mut documents, mut targets) = (Vec::new(), Vec::new());
     while let Some(field) = multipart.next_field().await.map_err(|error| broken(&error))? {
         if documents.len() + targets.len() >= most {

@@ -30,9 +30,7 @@ pub(super) fn hint(failure: &PublishFailure) -> Option<&'static str> {
         PublishFailure::NoOnlineKeys | PublishFailure::Rejected(Rejection::OnlineKeys { .. }) => {
             Some("root must list the keys of POST /api/v1/repositories/{repository}/online-keys")
         }
-        PublishFailure::Rejected(Rejection::Version { .. }) => {
-            Some("read the current state and build on it")
-        }
+        PublishFailure::Rejected(Rejection::Version { .. }) => Some("read the current state and build on it"),
         PublishFailure::Rejected(Rejection::Unvouched { .. }) => {
             Some("upload the signer's document together with releases")
         }

@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::future::ready;
+use std::mem::take;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ use crate::store::StoreError;
 /// Where these URLs start.
 pub(crate) const PREFIX: &str = "/tuf/";
 /// Smaller bodies are not worth compressing.
-const COMPRESSED: u16 = 1024;
+const COMPRESSED: u64 = 1024;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -149,12 +150,12 @@ fn write(
 
 /// Compresses larger bodies for clients that ask for it. The tag then names the content,
 /// not these very bytes, and says so by being weak.
-async fn compress(response: Response, request: Request) -> Response {
-    let service = service_fn(move |_: Request| ready(Ok::<_, Infallible>(response)));
+async fn compress(mut response: Response, request: Request) -> Response {
+    // Called once: what it takes the place of is never seen.
+    let service = service_fn(move |_: Request| ready(Ok::<_, Infallible>(take(&mut response))));
     let service = Compression::new(service)
         .quality(CompressionLevel::Fastest)
         .compress_when(SizeAbove::new(COMPRESSED));
-    // `response` is moved into a service that is called once.
     let Ok(compressed) = service.oneshot(request).await;
     let mut response = compressed.map(Body::new);
     if response.headers().contains_key(header::CONTENT_ENCODING) {

@@ -1,7 +1,7 @@
 //! Why a change was not made.
 
-use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::metadata::Version;
+use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::submission::{BrokenState, Rejection};
 

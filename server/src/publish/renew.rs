@@ -90,7 +90,11 @@ impl Renewer {
         Ok(more)
     }
 
-    fn note(&self, name: &RepositoryName, result: Result<bool, PublishFailure>) -> Result<(), PublishFailure> {
+    fn note(
+        &self,
+        name: &RepositoryName,
+        result: Result<bool, PublishFailure>,
+    ) -> Result<(), PublishFailure> {
         match result {
             Ok(true) => {
                 tracing::debug!(repository = %name, "renewed");

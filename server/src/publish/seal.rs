@@ -56,11 +56,8 @@ pub(super) fn check(
     keys: Option<&OnlineKeys>,
     now: UtcTime,
 ) -> Result<AcceptedUpdate, Rejection> {
-    let held_keys: BTreeSet<Fingerprint> = keys
-        .iter()
-        .flat_map(|keys| &keys.sets)
-        .flat_map(KeySet::fingerprints)
-        .collect();
+    let held_keys: BTreeSet<Fingerprint> =
+        keys.iter().flat_map(|keys| &keys.sets).flat_map(KeySet::fingerprints).collect();
     submission.check(DIALECT, state, &Authority { held_keys: &held_keys, now })
 }
 
@@ -84,8 +81,8 @@ pub(super) fn complete(
         None
     };
     let expires = now.plus_seconds(lifetimes.timestamp);
-    let draft = author::next_timestamp(DIALECT, &update, snapshot.as_ref(), expires)
-        .ok_or(SealFailure::Exhausted)?;
+    let draft =
+        author::next_timestamp(DIALECT, &update, snapshot.as_ref(), expires).ok_or(SealFailure::Exhausted)?;
     let timestamp = draft.sign(&signers(keys, |set| &set.timestamp), &root.timestamp, &root.keys)?;
     let (snapshot, timestamp) = (snapshot.map(|s| s.bytes().clone()), timestamp.bytes().clone());
     Ok(update.seal(snapshot, timestamp)?)

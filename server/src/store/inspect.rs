@@ -44,8 +44,12 @@ pub(super) fn inspect(publication: &Publication) -> Result<Inspected, PublishErr
     let mut documents: BTreeMap<(RoleName, Version), InspectedDocument> = BTreeMap::new();
     for new in &publication.documents {
         let digest = Sha256Digest::of(&new.bytes);
-        let document =
-            InspectedDocument { role: new.role.clone(), version: new.version, digest, bytes: new.bytes.clone() };
+        let document = InspectedDocument {
+            role: new.role.clone(),
+            version: new.version,
+            digest,
+            bytes: new.bytes.clone(),
+        };
         if let Some(other) = documents.insert((new.role.clone(), new.version), document)
             && other.digest != digest
         {
@@ -101,11 +105,7 @@ pub(super) fn backed<'a>(
 ///
 /// # Errors
 /// [`PublishError::Invalid`] names the version.
-pub(super) fn unused(
-    role: &RoleName,
-    version: Version,
-    previous: Option<&Head>,
-) -> Result<(), PublishError> {
+pub(super) fn unused(role: &RoleName, version: Version, previous: Option<&Head>) -> Result<(), PublishError> {
     let latest = previous.and_then(|head| head.current.get(role)).map(|reference| reference.version);
     if is_renewable(role) && latest.is_some_and(|latest| version <= latest) {
         return Err(invalid(format!("{role} version {version} is not newer than the current one")));

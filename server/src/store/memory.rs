@@ -129,7 +129,12 @@ impl TrustStore for MemoryStore {
     ) -> Result<Vec<RepositoryName>, StoreError> {
         let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         let state = self.open()?;
-        Ok(state.repositories.range::<RepositoryName, _>(range).take(max).map(|(name, _)| name.clone()).collect())
+        Ok(state
+            .repositories
+            .range::<RepositoryName, _>(range)
+            .take(max)
+            .map(|(name, _)| name.clone())
+            .collect())
     }
 
     async fn changes(&self, after: Position, max: usize) -> Result<Vec<Change>, StoreError> {

@@ -75,10 +75,7 @@ pub trait TrustStore: Send + Sync + 'static {
     async fn due(&self, before: UtcTime, max: usize) -> Result<Vec<RepositoryName>, StoreError>;
 
     /// The sealed online keys of a repository and their generation.
-    async fn online_keys(
-        &self,
-        repository: &RepositoryName,
-    ) -> Result<Option<SealedOnlineKeys>, StoreError>;
+    async fn online_keys(&self, repository: &RepositoryName) -> Result<Option<SealedOnlineKeys>, StoreError>;
 
     /// Stores sealed online keys, durable when it returns. `expected` is the generation
     /// that was read, `None` for the first. Allowed before the first publication.

@@ -71,7 +71,7 @@ impl Kek {
         }
         let mut key = Zeroizing::new([0_u8; 32]);
         getrandom::fill(key.as_mut_slice()).map_err(|_| KekError::Randomness)?;
-        let text = Zeroizing::new(format!("{}\n", *Zeroizing::new(hex::encode(&*key))));
+        let text = Zeroizing::new(format!("{}\n", *Zeroizing::new(hex::encode(*key))));
         match private_file::create(path, text.as_bytes()) {
             // Somebody else was faster: theirs counts.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self::from_file(path),

@@ -40,7 +40,9 @@ impl View<'_> {
     /// Those of [`Index::row`].
     pub(super) fn row<T: Row>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
         match self.writes.get(key) {
-            Some(Some(bytes)) => T::decode(bytes).map(Some).map_err(|error| super::index::damaged(key, error)),
+            Some(Some(bytes)) => {
+                T::decode(bytes).map(Some).map_err(|error| super::index::damaged(key, error))
+            }
             Some(None) => Ok(None),
             None => self.index.row(key),
         }

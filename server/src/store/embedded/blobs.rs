@@ -48,7 +48,8 @@ impl Blobs {
         }
         let number = self.temporary.fetch_add(1, Ordering::Relaxed);
         let beside = self.folder.join(format!("tmp-{number}"));
-        let written = write(&beside, bytes).and_then(|()| fs::rename(&beside, &path).map_err(at("rename", &beside)));
+        let written =
+            write(&beside, bytes).and_then(|()| fs::rename(&beside, &path).map_err(at("rename", &beside)));
         if written.is_err() {
             // The value is refused; a file left over costs only space and is cleared at the next start.
             drop(fs::remove_file(&beside));

@@ -142,7 +142,9 @@ impl<'a> Audit<'a> {
         let next = before.seq.saturating_add(1);
         let place = before.end;
         if let Some(seq) = walker.skip_damage()? {
-            self.defect(format!("record {next} is damaged or missing in {place}; the next whole one is {seq}"));
+            self.defect(format!(
+                "record {next} is damaged or missing in {place}; the next whole one is {seq}"
+            ));
             return Ok(true);
         }
         self.defect(format!("record {next} is damaged or missing in {place}"));
@@ -169,7 +171,8 @@ impl<'a> Audit<'a> {
             Entry::Remove(remove) => self.remove(record, &remove),
             Entry::Keys(keys) => {
                 let before = self.keys.insert(keys.repository, keys.generation).unwrap_or(0);
-                (before.checked_add(1) != Some(keys.generation)).then(|| "skips a generation of keys".to_owned())
+                (before.checked_add(1) != Some(keys.generation))
+                    .then(|| "skips a generation of keys".to_owned())
             }
         };
         if let Some(problem) = problem {
@@ -212,7 +215,8 @@ impl<'a> Audit<'a> {
         if record.id != id {
             problem = Some(format!("names the repository {} instead of {id}", record.id));
         }
-        let mut versions = self.repositories.remove(&commit.repository).map(|found| (found.versions, found.current));
+        let mut versions =
+            self.repositories.remove(&commit.repository).map(|found| (found.versions, found.current));
         let (mut known, current_before) = versions.take().unwrap_or_default();
         let replaceable = commit.kind == PublicationKind::Renew;
         for new in commit.documents {
@@ -226,9 +230,11 @@ impl<'a> Audit<'a> {
             }
         }
         for (role, reference) in &commit.current {
-            let is_known = known.get(&(role.clone(), reference.version)).map(|known| known.0) == Some(reference.digest);
+            let is_known =
+                known.get(&(role.clone(), reference.version)).map(|known| known.0) == Some(reference.digest);
             if !is_known && current_before.get(role) != Some(reference) {
-                problem = Some(format!("makes {role} version {} current, which is not there", reference.version));
+                problem =
+                    Some(format!("makes {role} version {} current, which is not there", reference.version));
             }
         }
         let replayed = Replayed { id, seq: record.seq, current: commit.current, versions: known };
@@ -263,7 +269,10 @@ impl<'a> Audit<'a> {
                 defects.push(format!("{name}: head {} is not in the journal", head.token));
                 continue;
             };
-            if replayed.seq != head.token.0 || replayed.current != head.current || replayed.id != current.row.id {
+            if replayed.seq != head.token.0
+                || replayed.current != head.current
+                || replayed.id != current.row.id
+            {
                 defects.push(format!("{name}: head {} differs from record {}", head.token, replayed.seq));
             }
             let timestamp = head.current.get(&RoleName::Timestamp).map(|now| now.digest);
@@ -298,7 +307,8 @@ impl<'a> Audit<'a> {
                 match row {
                     Some(row) if row.digest == *digest => {}
                     None if !quiet || (*may_be_gone && !is_current) => {}
-                    _ => defects.push(format!("{name}: {role} version {version} is not in the index as published")),
+                    _ => defects
+                        .push(format!("{name}: {role} version {version} is not in the index as published")),
                 }
             }
         }

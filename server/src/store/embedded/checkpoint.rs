@@ -42,7 +42,8 @@ pub(super) fn write(layout: &Layout, checkpoint: Checkpoint) -> Result<(), Store
     let path = layout.checkpoint();
     let Checkpoint { progress, clean } = checkpoint;
     let text = Text { clean, feed: progress.feed, cursor: progress.cursor.into() };
-    let mut bytes = serde_json::to_vec(&text).map_err(|error| at("encode", &path)(io::Error::other(error)))?;
+    let mut bytes =
+        serde_json::to_vec(&text).map_err(|error| at("encode", &path)(io::Error::other(error)))?;
     bytes.push(b'\n');
     write_whole(&path, &bytes)
 }

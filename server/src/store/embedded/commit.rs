@@ -23,8 +23,8 @@ use super::rows::{self, KeysRow, OperationRow, Row as _, StateRow, ValueRow};
 use super::shared::Shared;
 use crate::store::inspect;
 use crate::store::{
-    DocumentRef, Head, HeadToken, OperationId, Position, Publication, PublicationKind, PublishError, Published,
-    StoreError,
+    DocumentRef, Head, HeadToken, OperationId, Position, Publication, PublicationKind, PublishError,
+    Published, StoreError,
 };
 
 /// Most commits in one group.
@@ -191,10 +191,12 @@ impl Group<'_> {
         self.seq = self.seq.saturating_add(1);
         let placed = Placed { seq: self.seq, id: id.unwrap_or(self.seq), at: self.end };
         self.end = self.end.plus(framed_len(request.body.len()));
-        let row = self.view.record(placed, &request.entry, before.as_ref().map(|current| current.row.clone()))?;
+        let row =
+            self.view.record(placed, &request.entry, before.as_ref().map(|current| current.row.clone()))?;
         match (&request.entry, row) {
             (Entry::Commit(commit), Some(row)) => {
-                let timestamp = request.timestamp.or_else(|| before.map(|current| current.head.timestamp.clone()));
+                let timestamp =
+                    request.timestamp.or_else(|| before.map(|current| current.head.timestamp.clone()));
                 let head = Arc::new(head_of(placed.seq, commit, timestamp.unwrap_or_default()));
                 self.states.insert(name, Some(Arc::new(Current { head, row })));
                 self.feed += u64::from(commit.kind == PublicationKind::Publish);
@@ -302,4 +304,3 @@ pub(super) fn new_timestamp(publication: &Publication) -> Option<Bytes> {
     let new = publication.documents.iter().find(|d| d.role == RoleName::Timestamp && d.version == version)?;
     Some(new.bytes.clone())
 }
-

@@ -53,7 +53,12 @@ impl Heads {
     pub(super) fn list(&self, after: Option<&RepositoryName>, max: usize) -> Vec<RepositoryName> {
         let lower = after.map_or(Bound::Unbounded, Bound::Excluded);
         let range = (lower, Bound::Unbounded);
-        self.read().by_name.range::<RepositoryName, _>(range).take(max).map(|(name, _)| name.clone()).collect()
+        self.read()
+            .by_name
+            .range::<RepositoryName, _>(range)
+            .take(max)
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     pub(super) fn due(&self, before: UtcTime, max: usize) -> Vec<RepositoryName> {

@@ -54,8 +54,8 @@ impl Mark {
     /// The file cannot be written.
     pub(super) fn set(&self, cursor: &Cursor) -> Result<(), StoreError> {
         let text = Text { store_id: self.store_id.clone(), cursor: (*cursor).into() };
-        let mut bytes = serde_json::to_vec(&text)
-            .map_err(|error| at("encode", &self.path)(io::Error::other(error)))?;
+        let mut bytes =
+            serde_json::to_vec(&text).map_err(|error| at("encode", &self.path)(io::Error::other(error)))?;
         bytes.push(b'\n');
         write_whole(&self.path, &bytes)
     }
@@ -72,7 +72,8 @@ impl Mark {
             other => other.map_err(at("read", &self.path))?,
         };
         let text: Option<Text> = serde_json::from_slice(&bytes).ok();
-        let Some((text, mark)) = text.and_then(|text| text.cursor.parse().map(|cursor| (text, cursor))) else {
+        let Some((text, mark)) = text.and_then(|text| text.cursor.parse().map(|cursor| (text, cursor)))
+        else {
             let what = format!("{} holds no high-water mark", self.path.display());
             return Err(StoreError::Corrupt { what });
         };

@@ -13,7 +13,7 @@
 //! index, then the heads in memory, then the answers. Opening: recover.rs.
 
 mod apply;
-//BK mod backup;
+mod backup;
 mod blobs;
 mod check;
 mod checkpoint;
@@ -28,7 +28,7 @@ mod layout;
 mod mark;
 mod read;
 mod recover;
-//BK mod restore;
+mod restore;
 mod rows;
 mod shared;
 mod walk;
@@ -48,16 +48,16 @@ use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::time::UtcTime;
 use bytes::Bytes;
 
-//BK pub use backup::{BackupError, BackupReport, backup, verify_backup};
+pub use backup::{BackupError, BackupReport, backup, verify_backup};
 pub use check::check_journal;
 pub use layout::OpenError;
 pub use mark::{WentBack, default_mark};
-//BK pub use restore::{RestoreError, Restored, restore};
+pub use restore::{RestoreError, Restored, restore};
 
 use super::inspect::{self, Inspected};
 use super::{
-    Change, CheckReport, Head, HeadToken, OperationId, Position, Publication, PublishError, Published, Removal,
-    SealedOnlineKeys, StoreError, TrustStore,
+    Change, CheckReport, Head, HeadToken, OperationId, Position, Publication, PublishError, Published,
+    Removal, SealedOnlineKeys, StoreError, TrustStore,
 };
 use codec::{Entry, INLINE_BYTES};
 use commit::{Committer, Request, new_timestamp, replayed};
@@ -196,7 +196,9 @@ impl TrustStore for EmbeddedStore {
         version: Version,
     ) -> Result<Option<Bytes>, StoreError> {
         let running = self.running()?;
-        let Some(row) = read::version_row(&running.shared, repository, role, version)? else { return Ok(None) };
+        let Some(row) = read::version_row(&running.shared, repository, role, version)? else {
+            return Ok(None);
+        };
         drop(running);
         self.blocking(move |shared| shared.value(&row)).await?.map(Some)
     }
@@ -223,8 +225,8 @@ impl TrustStore for EmbeddedStore {
             return answer;
         }
         let long = |bytes: &Bytes| bytes.len() > INLINE_BYTES;
-        let has_long = publication.documents.iter().any(|new| long(&new.bytes))
-            || publication.targets.iter().any(long);
+        let has_long =
+            publication.documents.iter().any(|new| long(&new.bytes)) || publication.targets.iter().any(long);
         let (publication, inspected) = if has_long {
             let prepare = move |shared: &Shared| {
                 let inspected = inspect::inspect(&publication)?;

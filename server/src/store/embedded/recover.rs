@@ -50,7 +50,8 @@ pub(super) fn open(layout: Layout, options: &Options) -> Result<Opened, OpenErro
     blobs.clear_temporary()?;
     let found = checkpoint::read(&layout)?;
     let end = find_end(&segments, found)?;
-    let mark = Mark::new(options.high_water.clone().unwrap_or_else(|| default_mark(&layout.root)), store_id.clone());
+    let mark =
+        Mark::new(options.high_water.clone().unwrap_or_else(|| default_mark(&layout.root)), store_id.clone());
     let went_back = if options.accept_loss { None } else { mark.compare(&segments, &end)? };
     let source = Source { segments: &segments, blobs: &blobs, store_id: &store_id };
     let (index, heads, progress) = source.index(&layout, found, end.seq)?;
@@ -68,7 +69,8 @@ fn find_end(segments: &Segments, found: Option<Checkpoint>) -> Result<Cursor, St
     expect_all_segments(segments)?;
     let start = found.map_or_else(|| Cursor::start(&segments.seal), |found| found.progress.cursor);
     if !segments.confirms(&start)? {
-        let what = format!("record {}, which CHECKPOINT names, is not in the journal at {}", start.seq, start.end);
+        let what =
+            format!("record {}, which CHECKPOINT names, is not in the journal at {}", start.seq, start.end);
         return Err(StoreError::Corrupt { what });
     }
     let mut walker = Walker::new(segments, start);
@@ -100,7 +102,9 @@ impl Source<'_> {
         if let Some(found) = found.filter(|_| folder.exists()) {
             match guarded(|| self.reuse(&folder, found, end)) {
                 Ok(reused) => return Ok(reused),
-                Err(error) => tracing::warn!(%error, "the index is damaged and will be rebuilt from the journal"),
+                Err(error) => {
+                    tracing::warn!(%error, "the index is damaged and will be rebuilt from the journal")
+                }
             }
         }
         let aside = beside(&folder, "damaged");
@@ -115,7 +119,12 @@ impl Source<'_> {
         Ok(rebuilt)
     }
 
-    fn reuse(&self, folder: &PathBuf, found: Checkpoint, end: u64) -> Result<(Index, Heads, Progress), StoreError> {
+    fn reuse(
+        &self,
+        folder: &PathBuf,
+        found: Checkpoint,
+        end: u64,
+    ) -> Result<(Index, Heads, Progress), StoreError> {
         let index = Index::open(folder)?;
         let state: StateRow = match index.row(&[rows::STATE])? {
             Some(state) => state,
@@ -132,7 +141,12 @@ impl Source<'_> {
     }
 
     /// Applies all records after `from`, then loads the heads.
-    fn replay(&self, index: Index, from: Progress, prove: bool) -> Result<(Index, Heads, Progress), StoreError> {
+    fn replay(
+        &self,
+        index: Index,
+        from: Progress,
+        prove: bool,
+    ) -> Result<(Index, Heads, Progress), StoreError> {
         let mut walker = Walker::new(self.segments, from.cursor);
         let mut feed = from.feed;
         let mut view = View { index: &index, writes: Writes::new() };

@@ -1,0 +1,110 @@
+//! Putting a backup in place: verified first, built beside the folder, renamed at the end.
+//! If that takes the store back in time, its high-water mark tells, and the operator has to
+//! say that the loss is accepted before anything is signed again.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::backup::{BackupError, BackupReport, files, read_manifest, verify_backup};
+use super::blobs::Blobs;
+use super::codec::Place;
+use super::frame::Seal;
+use super::journal::{Cursor, Segments};
+use super::layout::{Layout, OpenError, at, beside, sync_folder, write_whole};
+use super::mark::WentBack;
+use super::shared::decode;
+use super::walk::Walker;
+use super::{EmbeddedStore, Options};
+use crate::store::StoreError;
+
+/// What a restore led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// What was put in place.
+    pub backup: BackupReport,
+    /// Set if the store is older now than it was: it can be read, but refuses to sign.
+    pub went_back: Option<WentBack>,
+}
+
+/// A backup was not put in place.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The backup is not whole.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The folder is not empty; nothing is ever overwritten.
+    #[error("{} is not empty\nhint: restore into a new folder, or move the old one away first", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The restored store does not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// Restores `backup` into the empty or absent folder `data` and opens the result once, which
+/// builds its index. With `options.accept_loss` the high-water mark is moved to the restored
+/// state; if `data` already holds a store of the same id, that is all that is done.
+///
+/// # Errors
+/// [`RestoreError`]; `data` is as before then, unless the restored store did not open.
+pub fn restore(backup: &Path, data: &Path, options: &Options) -> Result<Restored, RestoreError> {
+    let report = verify_backup(backup)?;
+    let in_place = options.accept_loss && Layout::new(data).identify().is_ok_and(|id| id == report.store_id);
+    if !in_place {
+        expect_empty(data)?;
+        put_in_place(backup, data)?;
+    }
+    let store = EmbeddedStore::open(data, options)?;
+    let went_back = store.went_back().cloned();
+    Ok(Restored { backup: report, went_back })
+}
+
+fn expect_empty(data: &Path) -> Result<(), RestoreError> {
+    let is_empty = match fs::read_dir(data) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        other => other.map_err(at("read", data))?.next().is_none(),
+    };
+    if is_empty { Ok(()) } else { Err(RestoreError::NotEmpty { path: data.to_owned() }) }
+}
+
+fn put_in_place(backup: &Path, data: &Path) -> Result<(), RestoreError> {
+    let building = beside(data, "restoring");
+    if building.exists() {
+        // Left over by a restore that was interrupted.
+        fs::remove_dir_all(&building).map_err(at("remove", &building))?;
+    }
+    let target = Layout::new(&building);
+    for folder in [target.journal(), target.blobs()] {
+        fs::create_dir_all(&folder).map_err(at("create", &folder))?;
+    }
+    let (manifest, end) = read_manifest(backup)?;
+    for name in files(&manifest) {
+        let from = backup.join(name);
+        let bytes = fs::read(&from).map_err(at("read", &from))?;
+        write_whole(&building.join(name), &bytes)?;
+    }
+    let source = Layout::new(backup);
+    let segments = Segments::new(source.journal(), Seal::new(&manifest.store_id));
+    let (blobs, copies) = (Blobs::new(source.blobs()), Blobs::new(target.blobs()));
+    let mut walker = Walker::new(&segments, Cursor::start(&segments.seal));
+    while let Some(group) = walker.next_group()? {
+        for record in &group {
+            for value in decode(record)?.values().filter(|value| value.place == Place::Blob) {
+                copies.store(value.digest, &blobs.read(value.digest)?)?;
+            }
+        }
+    }
+    if walker.cursor != end {
+        let what = "it changed while it was restored".to_owned();
+        return Err(BackupError::Damaged { path: backup.to_owned(), what }.into());
+    }
+    fs::rename(&building, data).map_err(at("rename", &building))?;
+    sync_folder(data.parent().unwrap_or_else(|| Path::new("/")))?;
+    Ok(())
+}

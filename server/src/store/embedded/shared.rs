@@ -53,7 +53,9 @@ impl Shared {
 pub(super) fn read_value(segments: &Segments, blobs: &Blobs, row: &ValueRow) -> Result<Bytes, StoreError> {
     let Some(at) = row.at else { return blobs.read(row.digest).map(Bytes::from) };
     if row.length > u64::try_from(codec::INLINE_BYTES).unwrap_or(u64::MAX) {
-        return Err(StoreError::Corrupt { what: format!("value {} in {at} has an impossible length", row.digest) });
+        return Err(StoreError::Corrupt {
+            what: format!("value {} in {at} has an impossible length", row.digest),
+        });
     }
     let bytes = segments.read(at, row.length)?;
     if Sha256Digest::of(&bytes) != row.digest {
@@ -66,7 +68,11 @@ pub(super) fn read_value(segments: &Segments, blobs: &Blobs, row: &ValueRow) -> 
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] if there is no such record.
-pub(super) fn read_record(segments: &Segments, seq: u64, at: Location) -> Result<(Record, Entry), StoreError> {
+pub(super) fn read_record(
+    segments: &Segments,
+    seq: u64,
+    at: Location,
+) -> Result<(Record, Entry), StoreError> {
     let record = segments
         .record(at)?
         .filter(|record| record.seq == seq)

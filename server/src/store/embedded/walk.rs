@@ -124,25 +124,25 @@ impl<'a> Walker<'a> {
     /// # Errors
     /// A segment cannot be read.
     pub(super) fn skip_damage(&mut self) -> Result<Option<u64>, StoreError> {
-        let (end, seq) = (self.cursor.end, self.cursor.seq);
-        for segment in self.segments.numbers()?.into_iter().filter(|number| *number >= end.segment) {
-            let start = if segment == end.segment { end } else { Location { segment, offset: 0 } };
-            self.load(start)?;
-            if let Some(found) = self.search(start, |record| record.seq > seq) {
-                let before = found.seq.saturating_sub(1);
-                let group = found.group.saturating_sub(1);
-                let jumped = found.at != end || found.chain_before != self.cursor.chain;
+        let damaged = self.cursor;
+        for segment in self.segments.numbers()?.into_iter().filter(|number| *number >= damaged.end.segment) {
+            let mut from = Location { segment, offset: 0 };
+            if segment == damaged.end.segment {
+                from = damaged.end;
+            }
+            self.load(from)?;
+            while let Some(found) = self.search(from, |record| record.seq > damaged.seq) {
+                let (before, group) = (found.seq.saturating_sub(1), found.group.saturating_sub(1));
                 self.cursor =
                     Cursor { seq: before, group, chain: found.chain_before, last: None, end: found.at };
-                if jumped && self.group_at(found.at).is_some() {
+                if self.group_at(found.at).is_some() {
                     return Ok(Some(found.seq));
                 }
-                // A group that breaks off: look behind its first record.
-                self.cursor.seq = found.seq;
-                self.cursor.end = found.end();
-                return self.skip_damage();
+                // The rest of its group is damaged too.
+                from = found.end();
             }
         }
+        self.cursor = damaged;
         Ok(None)
     }
 

@@ -34,7 +34,7 @@ impl Connection {
     pub async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, inbox: Vec::with_capacity(8192) })
+        Ok(Self { stream, inbox: Vec::new() })
     }
 
     /// Sends a whole request and waits for the whole answer, which must announce its length.
@@ -46,16 +46,19 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
-        self.inbox.clear();
+        let mut filled = 0;
         loop {
+            if filled == self.inbox.len() {
+                self.inbox.resize(filled + 16 * 1024, 0);
+            }
             self.stream.readable().await?;
-            match self.stream.try_read_buf(&mut self.inbox) {
+            match self.stream.try_read(&mut self.inbox[filled..]) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {}
+                Ok(more) => filled += more,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Err(error),
             }
-            if let Some(answer) = parse(&self.inbox)? {
+            if let Some(answer) = parse(&self.inbox[..filled])? {
                 return Ok(answer);
             }
         }

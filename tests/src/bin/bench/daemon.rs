@@ -22,7 +22,6 @@ pub struct Daemon {
     pub address: SocketAddr,
     /// The token of a publisher.
     pub token: String,
-    operations: SocketAddr,
 }
 
 impl Daemon {
@@ -30,14 +29,14 @@ impl Daemon {
     pub fn start(binary: &Path, folder: &Path, core: Option<usize>) -> io::Result<Self> {
         let data = folder.join("data");
         fs::create_dir_all(&data)?;
-        let (address, operations) = (free_address()?, free_address()?);
-        let config = write_config(folder, &data, address, operations)?;
+        let address = free_address()?;
+        let config = write_config(folder, &data, address)?;
         let token = make_token(binary, &config, folder)?;
         let mut command = core.map_or_else(|| Command::new(binary), |core| pinned(binary, core));
         command.arg("serve").arg("--config").arg(&config);
         let mut program = Program::start(&mut command, &folder.join("bullad.log"))?;
         program.wait_for(address)?;
-        Ok(Self { program, address, token, operations })
+        Ok(Self { program, address, token })
     }
 
     /// Creates a repository and returns its head token.
@@ -85,13 +84,6 @@ impl Daemon {
         request.extend_from_slice(body);
     }
 
-    /// The server's own numbers.
-    pub async fn metrics(&self) -> io::Result<String> {
-        let request = format!("GET /metrics HTTP/1.1\r\nhost: {}\r\n\r\n", self.operations);
-        let answer = Connection::open(self.operations).await?.exchange(request.as_bytes()).await?;
-        Ok(String::from_utf8_lossy(&answer.body).into_owned())
-    }
-
     async fn api<T: DeserializeOwned>(
         &self,
         connection: &mut Connection,
@@ -136,19 +128,13 @@ fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-fn write_config(
-    folder: &Path,
-    data: &Path,
-    address: SocketAddr,
-    operations: SocketAddr,
-) -> io::Result<PathBuf> {
+fn write_config(folder: &Path, data: &Path, address: SocketAddr) -> io::Result<PathBuf> {
     let key = folder.join("vault.key");
     let mut options = fs::OpenOptions::new();
     options.create(true).truncate(true).write(true).mode(0o600).open(&key)?.write_all("5a".repeat(32).as_bytes())?;
     let config = folder.join("bullad.toml");
     let text = format!(
-        "[server]\nlisten = \"{address}\"\n[operations]\nlisten = \"{operations}\"\n\
-         [store]\ndata = {data:?}\n[vault]\nkey_file = {key:?}\n",
+        "[server]\nlisten = \"{address}\"\n[store]\ndata = {data:?}\n[vault]\nkey_file = {key:?}\n",
     );
     fs::write(&config, text)?;
     Ok(config)

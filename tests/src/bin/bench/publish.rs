@@ -79,6 +79,11 @@ impl Load {
         Ok(Self { publishers, chains, rates: BTreeMap::new() })
     }
 
+    /// The name of the repository of chain `at`.
+    pub fn repository(&self, at: usize) -> &str {
+        &self.chains[at].repository
+    }
+
     /// Lets `concurrent` publishers publish for `duration`. Beyond the number of chains,
     /// publishers of one chain take turns.
     pub async fn round(

@@ -62,10 +62,11 @@ pub fn run(folder: &Path, writers: usize, duration: Duration, mode: Mode) -> io:
     let cpu = cpu_seconds("self")?;
     let start = Instant::now();
     let elapsed = thread::scope(|scope| {
-        let committer = scope.spawn(|| commit(&file, mode, &incoming, &records, &syncs));
+        let (file, stop, records, syncs) = (&file, &stop, &records, &syncs);
+        let committer = scope.spawn(move || commit(file, mode, &incoming, records, syncs));
         for _ in 0..writers {
             let queue = queue.clone();
-            scope.spawn(|| write(queue, &stop));
+            scope.spawn(move || write(&queue, stop));
         }
         thread::sleep(duration);
         let counted = records.load(Ordering::Relaxed);
@@ -84,7 +85,7 @@ pub fn run(folder: &Path, writers: usize, duration: Duration, mode: Mode) -> io:
     })
 }
 
-fn write(queue: SyncSender<Arc<Writer>>, stop: &AtomicBool) {
+fn write(queue: &SyncSender<Arc<Writer>>, stop: &AtomicBool) {
     let me = Arc::new(Writer { done: AtomicU64::new(0), thread: thread::current() });
     let mut sent = 0;
     while !stop.load(Ordering::Relaxed) {

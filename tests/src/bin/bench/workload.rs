@@ -10,7 +10,7 @@ use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::key::{KeyAlgorithm, PublicKey, SecretKey, Signer};
 use bulla_keys_schema::metadata::{Children, Delegations, RoleKeys, Targets, Threshold, Version};
-use bulla_keys_schema::names::{DelegatedRoleName, RELEASES};
+use bulla_keys_schema::names::{DelegatedRoleName, RELEASES, RoleName};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::wire;
 
@@ -44,7 +44,7 @@ impl Publishers {
         let signers: Vec<_> = (0..signers)
             .map(|at| (parse::<DelegatedRoleName>(&format!("ci-{at}")), key(at as u64 + 1)))
             .collect();
-        let mut edit = TargetsEdit::new(Version::FIRST, expires());
+        let mut edit = TargetsEdit::new(RoleName::Targets, Version::FIRST, expires());
         let everyone = signers.iter().map(|(_, key)| key.public_key().clone()).collect();
         set_delegation(&mut edit, parse(RELEASES), everyone);
         for (name, key) in &signers {
@@ -73,14 +73,14 @@ impl Publishers {
         let mut body = Body::new();
         add_part(&mut body, "1.root", signed.expect("the root is signed by its key").bytes());
 
-        let mut targets = TargetsEdit::new(Version::FIRST, self.expires).finish();
+        let mut targets = TargetsEdit::new(RoleName::Targets, Version::FIRST, self.expires).finish();
         targets.delegations = Some(self.delegations.clone());
         let signed = Draft::new(DIALECT, targets).sign(&[&self.admin], &root.targets, &root.keys);
         add_part(&mut body, "1.targets", signed.expect("targets are signed by their key").bytes());
         let releases = match self.signers.len() {
             1 => self.sign(RELEASES, 0, Version::FIRST),
             // Signers who write their own roles only leave `releases` empty.
-            _ => self.sign_document(RELEASES, 0, TargetsEdit::new(Version::FIRST, self.expires).finish()),
+            _ => self.sign_document(RELEASES, 0, TargetsEdit::new(parse(RELEASES), Version::FIRST, self.expires).finish()),
         };
         add_part(&mut body, "1.releases", &releases);
         for (at, (name, _)) in self.signers.iter().enumerate() {
@@ -105,7 +105,7 @@ impl Publishers {
     }
 
     fn sign(&self, role: &str, signer: usize, version: Version) -> Vec<u8> {
-        let mut edit = TargetsEdit::new(version, self.expires);
+        let mut edit = TargetsEdit::new(parse(role), version, self.expires);
         for tag in 0..TAGS {
             // The last version up to this one whose turn the tag was.
             let moved = (0..=version.get()).rev().find(|at| at % TAGS == tag).unwrap_or(0);

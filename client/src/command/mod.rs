@@ -1,0 +1,180 @@
+//! The command line: one file per verb. A command parses, calls a flow and hands the result to
+//! the output; errors end in one place, [`failure`].
+
+mod completions;
+mod failure;
+mod init;
+mod inspect;
+mod key;
+mod man;
+mod resolve;
+mod revoke;
+mod sign;
+mod signer;
+mod trust;
+mod verify;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use bulla_keys_schema::names::ImageRef;
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+pub use failure::Exit;
+
+use crate::flow::verify::{Refusal, VerifyError};
+use crate::output::Output;
+use crate::report::VerdictReport;
+use crate::wiring::{GlobalArgs, Settings};
+
+/// Makes keys, signs and revokes image tags, and verifies before a pull
+#[derive(Debug, Parser)]
+#[command(name = "bulla", version, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    #[command(subcommand)]
+    Key(key::Verb),
+    Init(init::Args),
+    #[command(subcommand)]
+    Signer(signer::Verb),
+    Sign(sign::Args),
+    Verify(verify::Args),
+    Resolve(resolve::Args),
+    Inspect(inspect::Args),
+    Revoke(revoke::Args),
+    #[command(subcommand)]
+    Trust(trust::Verb),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// What every command gets.
+struct Context {
+    settings: Settings,
+    output: Output,
+}
+
+/// Runs `bulla` with these arguments, the program's name first.
+pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(refused) => {
+            // Help goes to stdout; a reader that left is no error.
+            let _ = refused.print();
+            return if refused.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let mut output = Output::new(cli.global.output.unwrap_or_default(), cli.global.quiet);
+    match dispatch(cli, &mut output).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&output, &error).into(),
+    }
+}
+
+/// The command line as clap knows it, for completions and manual pages.
+#[must_use]
+pub fn definition() -> clap::Command {
+    Cli::command()
+}
+
+async fn dispatch(cli: Cli, output: &mut Output) -> anyhow::Result<()> {
+    match cli.verb {
+        Verb::Completions(args) => return args.run(*output),
+        Verb::Man(args) => return args.run(*output),
+        _ => {}
+    }
+    let quiet = cli.global.quiet;
+    let settings = Settings::load(cli.global)?;
+    *output = Output::new(settings.format(), quiet);
+    let context = Context { settings, output: *output };
+    match cli.verb {
+        Verb::Key(verb) => verb.run(&context),
+        Verb::Init(args) => args.run(&context).await,
+        Verb::Signer(verb) => verb.run(&context).await,
+        Verb::Sign(args) => args.run(&context).await,
+        Verb::Verify(args) => args.run(&context).await,
+        Verb::Resolve(args) => args.run(&context).await,
+        Verb::Inspect(args) => args.run(&context).await,
+        Verb::Revoke(args) => args.run(&context).await,
+        Verb::Trust(verb) => verb.run(&context),
+        Verb::Completions(args) => args.run(*output),
+        Verb::Man(args) => args.run(*output),
+    }
+}
+
+/// Says what went wrong, to people on stderr and to programs on stdout.
+fn fail(output: &Output, error: &anyhow::Error) -> Exit {
+    let failure = failure::explain(error);
+    let exit = failure.exit;
+    if output.is_json() {
+        let refusal: Option<&Refusal> = match error.downcast_ref::<VerifyError>() {
+            Some(VerifyError::Refused(refusal)) => Some(refusal),
+            _ => None,
+        };
+        // stderr is all that is left if stdout cannot be written.
+        let _ = match refusal {
+            Some(refusal) => output.json(&VerdictReport::refused(refusal, exit as u8)),
+            None => output.json(&failure.report()),
+        };
+    }
+    output.fail(&failure.report());
+    exit
+}
+
+/// An image with a tag and no digest.
+fn tagged(text: &str) -> Result<ImageRef, NoTag> {
+    let image: ImageRef = text.parse().map_err(|_| NoTag)?;
+    let typed_tag = text.rsplit('/').next().is_some_and(|last| last.contains(':'));
+    if image.digest().is_some() || !typed_tag {
+        return Err(NoTag);
+    }
+    Ok(image)
+}
+
+/// The text names no tag of a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a tag: expected REPOSITORY:TAG, without a digest")]
+struct NoTag;
+
+/// The text names neither a repository nor a tag of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a repository: expected REPOSITORY or REPOSITORY:TAG, without a digest")]
+struct NoRepository;
+
+/// Notes that a dry run was one.
+fn say_dry_run(output: Output, dry_run: bool) {
+    if dry_run {
+        output.say("dry run: nothing was changed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        definition().debug_assert();
+    }
+
+    #[test]
+    fn secrets_have_no_flag() {
+        fn flags(command: &clap::Command, found: &mut Vec<String>) {
+            found.extend(command.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned)));
+            command.get_subcommands().for_each(|sub| flags(sub, found));
+        }
+        let mut found = Vec::new();
+        flags(&definition(), &mut found);
+        assert!(found.contains(&"passphrase-file".to_owned()));
+        for secret in ["passphrase", "password", "token"] {
+            assert!(!found.iter().any(|flag| flag == secret), "{secret}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Inspect: the whole state of a repository for people, expired parts included.
+
+use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::key::Fingerprint;
+use bulla_keys_schema::metadata::{DelegatedRole, KeyTable, RoleKeys, Scope, Targets, Threshold, TopLevelRole, Version};
+use bulla_keys_schema::names::{RepositoryName, RoleName, Tag};
+use bulla_keys_schema::time::UtcTime;
+use bulla_keys_schema::verify::submission::CurrentState;
+
+use crate::flow::layout::Layout;
+use crate::flow::refresh::{RefreshError, Session};
+use crate::flow::sign::role_name;
+use crate::flow::{Ports, current};
+
+/// A repository at one moment.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// The digest of the newest root.
+    pub root_digest: Sha256Digest,
+    /// Root, targets, snapshot, timestamp, then `releases` and the signers.
+    pub roles: Vec<RoleState>,
+    /// Signers, in the order of their delegations.
+    pub signers: Vec<SignerState>,
+    /// What is listed.
+    pub tags: Vec<TagState>,
+    /// The moment it was judged at.
+    pub now: UtcTime,
+    /// Why the trust server was not asked, if it was not.
+    pub offline: Option<String>,
+}
+
+/// One role.
+#[derive(Clone, Debug)]
+pub struct RoleState {
+    /// Its name.
+    pub role: RoleName,
+    /// Its version.
+    pub version: Version,
+    /// When it expires.
+    pub expires: UtcTime,
+    /// How many keys must sign.
+    pub threshold: Threshold,
+    /// Its keys.
+    pub keys: Vec<Fingerprint>,
+}
+
+/// One signer.
+#[derive(Clone, Debug)]
+pub struct SignerState {
+    /// The role.
+    pub role: RoleState,
+    /// What it may sign.
+    pub patterns: Vec<String>,
+    /// How many names it lists.
+    pub tags: usize,
+}
+
+/// One tag.
+#[derive(Clone, Debug)]
+pub struct TagState {
+    /// The tag.
+    pub tag: String,
+    /// What it means, or meant.
+    pub digest: Option<Sha256Digest>,
+    /// Size of the manifest, in bytes; unknown for revoked tags.
+    pub size: Option<u64>,
+    /// The signers that list the same.
+    pub signed_by: Vec<RoleName>,
+    /// When it was revoked, and why, if it was.
+    pub revoked: Option<(UtcTime, Option<String>)>,
+}
+
+/// Reads a repository, or one tag of it.
+///
+/// # Errors
+/// Its root, timestamp and snapshot are not trusted now, or a role is not what they list.
+pub async fn inspect(
+    ports: Ports<'_>,
+    repository: &RepositoryName,
+    tag: Option<&Tag>,
+) -> Result<Inspection, RefreshError> {
+    let session = Session::open(ports, repository).await?;
+    let state = current::load(&session).await?;
+    session.finish()?;
+    let mut tags = tags(&state);
+    if let Some(tag) = tag {
+        tags.retain(|state| state.tag == tag.as_str());
+    }
+    Ok(Inspection {
+        repository: repository.clone(),
+        root_digest: state.root().digest(),
+        roles: roles(&state),
+        signers: signers(&state),
+        tags,
+        now: session.now(),
+        offline: session.offline().map(ToString::to_string),
+    })
+}
+
+fn roles(state: &CurrentState) -> Vec<RoleState> {
+    let root = state.root().payload();
+    let top = |role: TopLevelRole| {
+        let (name, version, expires) = match role {
+            TopLevelRole::Root => (RoleName::Root, root.version, root.expires),
+            TopLevelRole::Snapshot => {
+                (RoleName::Snapshot, state.snapshot().version(), state.snapshot().expires())
+            }
+            TopLevelRole::Targets => (RoleName::Targets, state.targets().version(), state.targets().expires()),
+            TopLevelRole::Timestamp => {
+                (RoleName::Timestamp, state.timestamp().version(), state.timestamp().expires())
+            }
+        };
+        role_state(name, version, expires, root.role(role), &root.keys)
+    };
+    let mut roles: Vec<RoleState> = TopLevelRole::ALL.into_iter().map(top).collect();
+    if let Some(Layout::Signers(signers)) = Layout::of(state.targets().payload()) {
+        let delegated = signers.releases().into_iter().chain(signers.all());
+        roles.extend(delegated.filter_map(|role| delegated_state(state, role, signers.table())));
+    }
+    roles
+}
+
+fn signers(state: &CurrentState) -> Vec<SignerState> {
+    let Some(Layout::Signers(signers)) = Layout::of(state.targets().payload()) else { return vec![] };
+    let signer = |role: &DelegatedRole| {
+        let document = state.delegated().get(&role.name)?;
+        let patterns = match &role.scope {
+            Scope::Paths(patterns) => patterns.iter().map(ToString::to_string).collect(),
+            Scope::HashPrefixes(prefixes) => prefixes.iter().map(|prefix| format!("hash:{prefix}")).collect(),
+        };
+        let tags = document.payload().targets.len();
+        Some(SignerState { role: delegated_state(state, role, signers.table())?, patterns, tags })
+    };
+    signers.all().filter_map(signer).collect()
+}
+
+fn delegated_state(state: &CurrentState, role: &DelegatedRole, table: &KeyTable) -> Option<RoleState> {
+    let document = state.delegated().get(&role.name)?;
+    Some(role_state(role_name(role), document.version(), document.expires(), &role.keys, table))
+}
+
+fn role_state(role: RoleName, version: Version, expires: UtcTime, keys: &RoleKeys, table: &KeyTable) -> RoleState {
+    let fingerprints = keys.fingerprints(table).into_iter().collect();
+    RoleState { role, version, expires, threshold: keys.threshold, keys: fingerprints }
+}
+
+fn tags(state: &CurrentState) -> Vec<TagState> {
+    let top = state.targets().payload();
+    let listing = match Layout::of(top) {
+        Some(Layout::Signers(signers)) => {
+            signers.releases().and_then(|role| state.delegated().get(&role.name)).map_or(top, |doc| doc.payload())
+        }
+        _ => top,
+    };
+    let listed = listing.targets.iter().map(|(tag, info)| TagState {
+        tag: tag.clone(),
+        digest: info.hashes.as_sha256(),
+        size: Some(info.length),
+        signed_by: vouching(state, listing, tag),
+        revoked: None,
+    });
+    let revoked = listing.revoked.iter().map(|(path, tombstone)| TagState {
+        tag: path.to_string(),
+        digest: Some(tombstone.digest),
+        size: None,
+        signed_by: vec![],
+        revoked: Some((tombstone.revoked_at, tombstone.reason.clone())),
+    });
+    listed.chain(revoked).collect()
+}
+
+fn vouching(state: &CurrentState, listing: &Targets, tag: &str) -> Vec<RoleName> {
+    let info = listing.targets.get(tag);
+    match Layout::of(state.targets().payload()) {
+        Some(Layout::Signers(signers)) => {
+            let vouches = |role: &&DelegatedRole| {
+                let listed = state.delegated().get(&role.name).and_then(|doc| doc.payload().targets.get(tag));
+                let same = listed.zip(info).is_some_and(|(a, b)| a.hashes == b.hashes && a.length == b.length);
+                same && tag.parse().is_ok_and(|path| role.scope.matches(&path))
+            };
+            signers.all().filter(vouches).map(role_name).collect()
+        }
+        _ => vec![RoleName::Targets],
+    }
+}

@@ -1,0 +1,299 @@
+//! Sign: resolve the digest, read the current state, write the entry, publish, read back.
+
+use bulla_keys_schema::author::TargetsEdit;
+use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::metadata::{DelegatedRole, Targets};
+use bulla_keys_schema::names::{ImageRef, RoleName, SignerName, Tag, TargetPath};
+use bulla_keys_schema::time::UtcTime;
+use bulla_keys_schema::verify::submission::CurrentState;
+use bytes::Bytes;
+
+use crate::flow::Ports;
+use crate::flow::layout::{Authority, Layout, Signers};
+use crate::flow::publish::{self, Edit, Edited, PublishError, Published, TARGETS_LIFETIME};
+use crate::flow::signing::{KeyRing, TooFewKeys};
+use crate::port::registry::NotAnIndex;
+use crate::port::{Platform, RegistryError, Wanted};
+
+/// What to sign, and as whom.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The image; it must have a tag.
+    pub image: ImageRef,
+    /// Size of the manifest in bytes. With it and a digest, no registry is asked.
+    pub size: Option<u64>,
+    /// The signer, where this home holds keys of several.
+    pub signer: Option<SignerName>,
+    /// Read the images that an index lists.
+    pub platforms: bool,
+    /// Change nothing.
+    pub dry_run: bool,
+}
+
+/// What was signed.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    /// The tag.
+    pub tag: Tag,
+    /// What it means from now on.
+    pub digest: Sha256Digest,
+    /// Size of the manifest, in bytes.
+    pub size: u64,
+    /// The images of an index, if asked for.
+    pub platforms: Vec<Platform>,
+    /// The documents and keys.
+    pub published: Published,
+}
+
+/// Signs.
+///
+/// # Errors
+/// See [`SignError`].
+pub async fn sign(ports: Ports<'_>, request: &Request) -> Result<Signed, SignError> {
+    let image = &request.image;
+    let tag = image.tag().cloned().ok_or_else(|| SignError::NoTag { image: image.to_string() })?;
+    let subject = resolve(ports, request, &tag).await?;
+    let entry = Entry { path: tag.target_path(), digest: subject.digest, size: subject.size };
+    let published = publish::publish(ports, image.repository(), request.dry_run, |state, ring, now| {
+        let documents = edit(state, ring, now, &entry, request.signer.as_ref())?;
+        Ok::<_, SignError>(Edit { documents, files: subject.manifest.iter().cloned().collect(), ..Edit::default() })
+    })
+    .await?;
+    Ok(Signed { tag, digest: subject.digest, size: subject.size, platforms: subject.platforms, published })
+}
+
+struct Subject {
+    digest: Sha256Digest,
+    size: u64,
+    manifest: Option<Bytes>,
+    platforms: Vec<Platform>,
+}
+
+struct Entry {
+    path: TargetPath,
+    digest: Sha256Digest,
+    size: u64,
+}
+
+/// The digest of bytes that we hashed, or of the user's own word with `--size`.
+async fn resolve(ports: Ports<'_>, request: &Request, tag: &Tag) -> Result<Subject, SignError> {
+    let image = &request.image;
+    if let (Some(digest), Some(size)) = (image.digest(), request.size) {
+        if request.platforms {
+            return Err(SignError::PlatformsOffline);
+        }
+        return Ok(Subject { digest, size, manifest: None, platforms: vec![] });
+    }
+    let wanted = image.digest().map_or_else(|| Wanted::Tag(tag.clone()), Wanted::Digest);
+    let manifest = ports.registry.manifest(image.repository(), &wanted).await?;
+    if let Some(asked) = image.digest().filter(|digest| *digest != manifest.digest()) {
+        return Err(SignError::OtherDigest { asked, found: manifest.digest() });
+    }
+    if let Some(asked) = request.size.filter(|size| *size != manifest.size()) {
+        return Err(SignError::OtherSize { asked, found: manifest.size() });
+    }
+    let platforms = if request.platforms { manifest.platforms()? } else { vec![] };
+    let (digest, size) = (manifest.digest(), manifest.size());
+    Ok(Subject { digest, size, manifest: Some(manifest.bytes().clone()), platforms })
+}
+
+fn edit(
+    state: &CurrentState,
+    ring: &KeyRing<'_>,
+    now: UtcTime,
+    entry: &Entry,
+    wanted: Option<&SignerName>,
+) -> Result<Vec<Edited>, SignError> {
+    let targets = state.targets().payload();
+    match Layout::of(targets).ok_or(SignError::HashBins)? {
+        Layout::Alone => {
+            if let Some(name) = wanted {
+                return Err(SignError::UnknownSigner { name: name.clone() });
+            }
+            let authority = repository_authority(state);
+            Ok(vec![list(RoleName::Targets, targets, authority, now, entry)?])
+        }
+        Layout::Signers(signers) => {
+            let signer = choose_signer(&signers, ring, entry, wanted)?;
+            let releases = signers.releases().ok_or(SignError::NoReleases)?;
+            [signer, releases].into_iter().map(|role| delegated(state, &signers, role, now, entry)).collect()
+        }
+    }
+}
+
+/// The signer to sign as: the named one, or the only one whose keys are here and whose
+/// patterns match.
+fn choose_signer<'a>(
+    signers: &Signers<'a>,
+    ring: &KeyRing<'_>,
+    entry: &Entry,
+    wanted: Option<&SignerName>,
+) -> Result<&'a DelegatedRole, SignError> {
+    let none = std::collections::BTreeSet::new();
+    if let Some(name) = wanted {
+        let role = signers.all().find(|role| role.name == *name.role());
+        let role = role.ok_or_else(|| SignError::UnknownSigner { name: name.clone() })?;
+        if !role.scope.matches(&entry.path) {
+            return Err(SignError::OutOfScope { name: name.to_string(), tag: entry.path.to_string() });
+        }
+        ring.choose(&role_name(role), &authority(signers, role), &none)?;
+        return Ok(role);
+    }
+    let mut able = Vec::new();
+    let mut unable = Vec::new();
+    for role in signers.for_path(&entry.path) {
+        match ring.choose(&role_name(role), &authority(signers, role), &none) {
+            Ok(_) => able.push(role),
+            Err(error) => unable.push(error),
+        }
+    }
+    match able.as_slice() {
+        [only] => Ok(only),
+        [] => Err(SignError::NoSigner { tag: entry.path.to_string(), unable }),
+        several => {
+            let names = several.iter().map(|role| role.name.to_string()).collect();
+            Err(SignError::SeveralSigners { names })
+        }
+    }
+}
+
+fn delegated(
+    state: &CurrentState,
+    signers: &Signers<'_>,
+    role: &DelegatedRole,
+    now: UtcTime,
+    entry: &Entry,
+) -> Result<Edited, SignError> {
+    let name = role_name(role);
+    let before = state.delegated().get(&role.name).ok_or_else(|| SignError::Missing { role: name.clone() })?;
+    list(name, before.payload(), authority(signers, role), now, entry)
+}
+
+fn list(
+    role: RoleName,
+    before: &Targets,
+    authority: Authority,
+    now: UtcTime,
+    entry: &Entry,
+) -> Result<Edited, SignError> {
+    let expires = now.plus_seconds(TARGETS_LIFETIME);
+    let mut edit =
+        TargetsEdit::next(before, expires).ok_or_else(|| SignError::LastVersion { role: role.clone() })?;
+    edit.set_target(&entry.path, entry.digest, entry.size);
+    Ok(Edited { role, document: edit.finish(), authority })
+}
+
+/// Who signs the top-level targets.
+#[must_use]
+pub fn repository_authority(state: &CurrentState) -> Authority {
+    let root = state.root().payload();
+    Authority { keys: root.targets.clone(), table: root.keys.clone() }
+}
+
+/// Who signs a delegated role.
+#[must_use]
+pub fn authority(signers: &Signers<'_>, role: &DelegatedRole) -> Authority {
+    Authority { keys: role.keys.clone(), table: signers.table().clone() }
+}
+
+/// The name of a delegated role among all roles.
+#[must_use]
+pub fn role_name(role: &DelegatedRole) -> RoleName {
+    RoleName::Delegated(role.name.clone())
+}
+
+/// Why nothing was signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The repository was laid out by another tool.
+    #[error("the repository delegates to hash bins, where no signer has a name")]
+    HashBins,
+    /// The version counter is at its end.
+    #[error("{role} has reached the last version there is")]
+    LastVersion {
+        /// The role.
+        role: RoleName,
+    },
+    /// A delegated role has no document.
+    #[error("{role} is delegated but was never published")]
+    Missing {
+        /// The role.
+        role: RoleName,
+    },
+    /// The repository has signers but nowhere to list releases.
+    #[error("the repository has signers, but no role `releases`")]
+    NoReleases,
+    /// No key of this home may sign.
+    #[error("no key here may sign the tag {tag}{}", explain(unable))]
+    NoSigner {
+        /// The tag.
+        tag: String,
+        /// What each signer in question lacks.
+        unable: Vec<TooFewKeys>,
+    },
+    /// A digest alone has no name to sign.
+    #[error("{image} has no tag: a signature says what a tag means")]
+    NoTag {
+        /// The image.
+        image: String,
+    },
+    /// The registry sent other bytes than asked for.
+    #[error("the registry sent a manifest with digest sha256:{found}, asked for sha256:{asked}")]
+    OtherDigest {
+        /// The digest typed.
+        asked: Sha256Digest,
+        /// The digest of what came.
+        found: Sha256Digest,
+    },
+    /// The typed size is wrong.
+    #[error("the manifest has {found} bytes, not {asked}")]
+    OtherSize {
+        /// The size typed.
+        asked: u64,
+        /// The size of what came.
+        found: u64,
+    },
+    /// The signer's patterns do not match.
+    #[error("{name} may not sign the tag {tag}")]
+    OutOfScope {
+        /// The signer.
+        name: String,
+        /// The tag.
+        tag: String,
+    },
+    /// The manifest is no index, or was not fetched.
+    #[error("cannot list platforms: {0}")]
+    Platforms(#[from] NotAnIndex),
+    /// The platforms stand in the manifest, which was not fetched.
+    #[error("cannot list platforms without the registry")]
+    PlatformsOffline,
+    /// The change could not be made.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The registry gave no manifest.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Who signs is not clear.
+    #[error("keys of several signers are here: {}", names.join(", "))]
+    SeveralSigners {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// Too few keys of the signer.
+    #[error(transparent)]
+    TooFewKeys(#[from] TooFewKeys),
+    /// No such signer.
+    #[error("the repository has no signer named {name}")]
+    UnknownSigner {
+        /// The name.
+        name: SignerName,
+    },
+}
+
+fn explain(unable: &[TooFewKeys]) -> String {
+    if unable.is_empty() {
+        return ": no signer's patterns match it".to_owned();
+    }
+    let each: Vec<String> = unable.iter().map(ToString::to_string).collect();
+    format!(": {}", each.join("; "))
+}

@@ -1,0 +1,406 @@
+//! Signers come and go: delegations in `targets`, and what `releases` follows from them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bulla_keys_schema::author::{Delegation, TargetsEdit, TargetsEditError};
+use bulla_keys_schema::key::{Fingerprint, HeldRole, PublicKey};
+use bulla_keys_schema::metadata::{DelegatedRole, TargetInfo, Targets, Threshold, Version};
+use bulla_keys_schema::names::{DelegatedRoleName, PathPattern, RepositoryName, RoleName, SignerName, TargetPath};
+use bulla_keys_schema::time::UtcTime;
+use bulla_keys_schema::verify::submission::CurrentState;
+use bulla_keys_schema::verify::{RawMetadata, VerifyError};
+use bytes::Bytes;
+
+use crate::flow::Ports;
+use crate::flow::layout::{Authority, Layout};
+use crate::flow::publish::{self, Edit, Edited, PublishError, Published, TARGETS_LIFETIME};
+use crate::flow::sign::{authority, repository_authority};
+use crate::flow::signing::{KeyRing, TooFewKeys};
+use crate::port::trust_server::Document;
+
+/// Whom to add.
+#[derive(Clone, Debug)]
+pub struct AddRequest {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// The signer's name.
+    pub name: SignerName,
+    /// The signer's keys.
+    pub keys: Vec<PublicKey>,
+    /// How many of them must sign.
+    pub threshold: u64,
+    /// Tags the signer may sign.
+    pub patterns: Vec<PathPattern>,
+    /// The signer's first document, if the signer's private keys are elsewhere.
+    pub enrolment: Option<Bytes>,
+    /// Change nothing.
+    pub dry_run: bool,
+}
+
+/// Who was added.
+#[derive(Clone, Debug)]
+pub struct Added {
+    /// The signer's keys.
+    pub keys: Vec<Fingerprint>,
+    /// Tags that the repository key had signed and the signer vouches for from now on.
+    pub taken_over: Vec<String>,
+    /// The documents and keys.
+    pub published: Published,
+}
+
+/// Adds a signer.
+///
+/// # Errors
+/// See [`SignerError`].
+pub async fn add(ports: Ports<'_>, request: &AddRequest) -> Result<Added, SignerError> {
+    let mut taken_over = Vec::new();
+    let published = publish::publish(ports, &request.repository, request.dry_run, |state, ring, now| {
+        let joining = Joining::new(state, request)?;
+        let (edit, tags) = joining.edit(state, ring, now, request)?;
+        taken_over = tags;
+        Ok::<_, SignerError>(edit)
+    })
+    .await?;
+    if published.done {
+        note_role(ports, request)?;
+    }
+    Ok(Added { keys: request.keys.iter().map(PublicKey::fingerprint).collect(), taken_over, published })
+}
+
+/// Who was removed.
+#[derive(Clone, Debug)]
+pub struct Removed {
+    /// Tags that nobody vouches for any more.
+    pub dropped: Vec<String>,
+    /// The documents and keys.
+    pub published: Published,
+}
+
+/// Removes a signer, and from `releases` every tag that no other signer vouches for.
+///
+/// # Errors
+/// See [`SignerError`].
+pub async fn remove(
+    ports: Ports<'_>,
+    repository: &RepositoryName,
+    name: &SignerName,
+    dry_run: bool,
+) -> Result<Removed, SignerError> {
+    let mut dropped = Vec::new();
+    let published = publish::publish(ports, repository, dry_run, |state, _, now| {
+        let (edit, tags) = leave(state, name, now)?;
+        dropped = tags;
+        Ok::<_, SignerError>(edit)
+    })
+    .await?;
+    Ok(Removed { dropped, published })
+}
+
+/// A signer's place in the next `targets`, before anything is signed.
+pub struct Joining {
+    targets: Targets,
+    name: RoleName,
+    authority: Authority,
+    /// Tags of the repository key that the signer's patterns match.
+    offered: BTreeMap<String, TargetInfo>,
+    version: Version,
+}
+
+impl Joining {
+    /// Delegates, in a copy of the current `targets`.
+    ///
+    /// # Errors
+    /// The name is taken, or keys, threshold and patterns do not fit.
+    pub fn new(state: &CurrentState, request: &AddRequest) -> Result<Self, SignerError> {
+        let before = state.targets().payload();
+        let layout = Layout::of(before).ok_or(SignerError::HashBins)?;
+        if before.delegation(request.name.role()).is_some() {
+            return Err(SignerError::Exists { name: request.name.clone() });
+        }
+        let role = request.name.role().clone();
+        let delegation = delegation(role, request)?;
+        // Its lifetime is set when it is signed.
+        let mut edit = TargetsEdit::next(before, before.expires).ok_or(SignerError::LastVersion)?;
+        edit.set_delegation(&releases(state, &layout, None, &request.keys))?;
+        edit.set_delegation(&delegation)?;
+        let targets = edit.finish();
+        let name = RoleName::Delegated(request.name.role().clone());
+        let authority = authority_of(&targets, request.name.role()).ok_or(SignerError::HashBins)?;
+        let offered = before.targets.iter().filter(|(path, _)| {
+            path.parse().is_ok_and(|path: TargetPath| request.patterns.iter().any(|pattern| pattern.matches(&path)))
+        });
+        let offered = offered.map(|(path, info)| (path.clone(), info.clone())).collect();
+        Ok(Self { version: next_version(state, &name), targets, name, authority, offered })
+    }
+
+    /// The signer's first document: the tags it takes over.
+    #[must_use]
+    pub fn first_document(&self, now: UtcTime) -> Edited {
+        let mut edit = TargetsEdit::new(self.name.clone(), self.version, now.plus_seconds(TARGETS_LIFETIME));
+        set_all(&mut edit, &self.offered);
+        Edited { role: self.name.clone(), document: edit.finish(), authority: self.authority.clone() }
+    }
+
+    fn edit(
+        self,
+        state: &CurrentState,
+        ring: &KeyRing<'_>,
+        now: UtcTime,
+        request: &AddRequest,
+    ) -> Result<(Edit, Vec<String>), SignerError> {
+        let mut edit = Edit::default();
+        let listed = match &request.enrolment {
+            Some(bytes) => {
+                let (document, listed) = self.check_enrolment(state, bytes)?;
+                edit.signed.push(document);
+                listed
+            }
+            None => {
+                let first = self.first_document(now);
+                ring.choose(&self.name, &self.authority, &BTreeSet::new()).map_err(SignerError::NotEnrolled)?;
+                edit.documents.push(first);
+                self.offered.clone()
+            }
+        };
+        let before = state.targets().payload();
+        let taken: BTreeMap<_, _> =
+            before.targets.iter().filter(|(path, info)| listed.get(*path) == Some(*info)).collect();
+        let left: Vec<String> = before.targets.keys().filter(|path| !taken.contains_key(path)).cloned().collect();
+        if !left.is_empty() {
+            return Err(SignerError::TagsLeft { tags: left });
+        }
+        let expires = now.plus_seconds(TARGETS_LIFETIME);
+        let mut targets = self.targets;
+        targets.expires = expires;
+        targets.targets.clear();
+        if matches!(Layout::of(before), Some(Layout::Alone)) {
+            let releases = DelegatedRoleName::releases();
+            let authority = authority_of(&targets, &releases).ok_or(SignerError::HashBins)?;
+            let role = RoleName::Delegated(releases);
+            let mut first = TargetsEdit::new(role.clone(), next_version(state, &role), expires);
+            set_all(&mut first, taken.iter().map(|(path, info)| (*path, *info)));
+            edit.documents.push(Edited { role, document: first.finish(), authority });
+        }
+        let tags = taken.into_keys().cloned().collect();
+        let authority = repository_authority(state);
+        edit.documents.insert(0, Edited { role: RoleName::Targets, document: targets, authority });
+        Ok((edit, tags))
+    }
+
+    /// The signer's own signature over its first document proves that it holds the keys.
+    fn check_enrolment(
+        &self,
+        state: &CurrentState,
+        bytes: &Bytes,
+    ) -> Result<(Document, BTreeMap<String, TargetInfo>), SignerError> {
+        let limit = self.name.byte_limit();
+        if bytes.len() > limit {
+            return Err(SignerError::EnrolmentSize { limit });
+        }
+        let document = RawMetadata::<Targets>::new(state.root().dialect(), bytes.clone())
+            .verify(&self.authority.keys, &self.authority.table)
+            .map_err(SignerError::Enrolment)?;
+        if document.version() != self.version {
+            return Err(SignerError::EnrolmentVersion { found: document.version(), wanted: self.version });
+        }
+        let listed = document.payload().targets.clone();
+        Ok((Document { role: self.name.clone(), version: self.version, bytes: bytes.clone() }, listed))
+    }
+}
+
+fn delegation(name: DelegatedRoleName, request: &AddRequest) -> Result<Delegation, SignerError> {
+    let (threshold, keys) = (request.threshold, request.keys.len());
+    let threshold = Threshold::new(threshold).ok_or(SignerError::Threshold { threshold, keys })?;
+    let patterns = request.patterns.clone();
+    Ok(Delegation { name, keys: request.keys.clone(), threshold, patterns, terminating: false })
+}
+
+/// `releases` as it shall be delegated: any signer may sign it, and the repository key, so
+/// that the admin can repair it. It ends every search for a tag: a tag that was revoked in
+/// it must not be found behind it, in the list of a signer.
+fn releases(
+    state: &CurrentState,
+    layout: &Layout<'_>,
+    leaving: Option<&DelegatedRoleName>,
+    joining: &[PublicKey],
+) -> Delegation {
+    let root = state.root().payload();
+    let mut keys: Vec<PublicKey> = root.targets.keys(&root.keys).map(|(_, key)| key.clone()).collect();
+    if let Layout::Signers(signers) = layout {
+        let staying = signers.all().filter(|role| Some(&role.name) != leaving);
+        keys.extend(staying.flat_map(|role| role.keys.keys(signers.table())).map(|(_, key)| key.clone()));
+    }
+    keys.extend(joining.iter().cloned());
+    let mut seen = BTreeSet::new();
+    keys.retain(|key| seen.insert(key.fingerprint()));
+    Delegation {
+        name: DelegatedRoleName::releases(),
+        keys,
+        threshold: Threshold::ONE,
+        patterns: every_tag(),
+        terminating: true,
+    }
+}
+
+/// The pattern that matches every tag: tags hold no slash.
+#[must_use]
+#[expect(clippy::expect_used, reason = "a constant that the tests run through")]
+pub fn every_tag() -> Vec<PathPattern> {
+    vec!["*".parse().expect("a pattern")]
+}
+
+fn leave(state: &CurrentState, name: &SignerName, now: UtcTime) -> Result<(Edit, Vec<String>), SignerError> {
+    let before = state.targets().payload();
+    let layout = Layout::of(before).ok_or(SignerError::HashBins)?;
+    let unknown = || SignerError::Unknown { name: name.clone() };
+    let Layout::Signers(signers) = layout else { return Err(unknown()) };
+    if !signers.all().any(|role| role.name == *name.role()) {
+        return Err(unknown());
+    }
+    let expires = now.plus_seconds(TARGETS_LIFETIME);
+    let mut targets = TargetsEdit::next(before, expires).ok_or(SignerError::LastVersion)?;
+    targets.remove_delegation(name.role());
+    let staying: Vec<&DelegatedRole> = signers.all().filter(|role| role.name != *name.role()).collect();
+    let released = signers.releases().and_then(|role| state.delegated().get(&role.name)).map(|doc| doc.payload());
+    let dropped = released.map(|released| unvouched(state, released, &staying)).unwrap_or_default();
+    let mut next = None;
+    match released {
+        Some(released) if staying.is_empty() => {
+            targets.remove_delegation(&DelegatedRoleName::releases());
+            released.revoked.iter().for_each(|(path, tombstone)| targets.revoke_target(path, tombstone.clone()));
+        }
+        Some(released) => {
+            targets.set_delegation(&releases(state, &layout, Some(name.role()), &[]))?;
+            next = Some(without(released, &dropped, expires)?);
+        }
+        None => {}
+    }
+    let targets = targets.finish();
+    let mut edit = Edit::default();
+    if let Some(document) = next {
+        let name = DelegatedRoleName::releases();
+        let authority = authority_of(&targets, &name).ok_or(SignerError::HashBins)?;
+        edit.documents.push(Edited { role: RoleName::Delegated(name), document, authority });
+    }
+    let authority = repository_authority(state);
+    edit.documents.insert(0, Edited { role: RoleName::Targets, document: targets, authority });
+    Ok((edit, dropped))
+}
+
+fn without(released: &Targets, dropped: &[String], expires: UtcTime) -> Result<Targets, SignerError> {
+    let mut next = TargetsEdit::next(released, expires).ok_or(SignerError::LastVersion)?;
+    for path in dropped.iter().filter_map(|path| path.parse().ok()) {
+        next.remove_target(&path);
+    }
+    Ok(next.finish())
+}
+
+/// The released names that none of `signers` vouches for.
+fn unvouched(state: &CurrentState, released: &Targets, signers: &[&DelegatedRole]) -> Vec<String> {
+    let vouches = |role: &&DelegatedRole, path: &str, info: &TargetInfo| {
+        let document = state.delegated().get(&role.name).map(|document| document.payload());
+        let listed = document.and_then(|document| document.targets.get(path));
+        let same = listed.is_some_and(|listed| listed.hashes == info.hashes && listed.length == info.length);
+        same && path.parse().is_ok_and(|path| role.scope.matches(&path))
+    };
+    let lost = released.targets.iter().filter(|(path, info)| !signers.iter().any(|role| vouches(role, path, info)));
+    lost.map(|(path, _)| path.clone()).collect()
+}
+
+/// The version after the last one of that name, even if it was delegated long ago: clients
+/// remember.
+fn next_version(state: &CurrentState, role: &RoleName) -> Version {
+    let last = state.snapshot().payload().meta.get(role).and_then(|info| info.version.next());
+    last.unwrap_or(Version::FIRST)
+}
+
+fn authority_of(targets: &Targets, name: &DelegatedRoleName) -> Option<Authority> {
+    let Some(Layout::Signers(signers)) = Layout::of(targets) else { return None };
+    targets.delegation(name).map(|role| authority(&signers, role))
+}
+
+fn set_all<'a>(
+    edit: &mut TargetsEdit,
+    entries: impl IntoIterator<Item = (&'a String, &'a TargetInfo)>,
+) {
+    for (path, info) in entries {
+        if let (Ok(path), Some(digest)) = (path.parse(), info.hashes.as_sha256()) {
+            edit.set_target(&path, digest, info.length);
+        }
+    }
+}
+
+fn note_role(ports: Ports<'_>, request: &AddRequest) -> Result<(), PublishError> {
+    let held = HeldRole {
+        repository: request.repository.clone(),
+        role: RoleName::Delegated(request.name.role().clone()),
+    };
+    let ring = KeyRing::load(ports)?;
+    for key in request.keys.iter().filter_map(|key| ring.find(&key.fingerprint())) {
+        ports.keys.note_role(&key.name, &held)?;
+    }
+    Ok(())
+}
+
+/// Why no signer was added or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignerError {
+    /// The delegation would be useless.
+    #[error("such a signer cannot be added: {0}")]
+    Edit(#[from] TargetsEditError),
+    /// The enrolment is not signed by the named keys.
+    #[error("the enrolment does not fit the signer's keys: {0}")]
+    Enrolment(VerifyError),
+    /// The enrolment is too large.
+    #[error("the enrolment is larger than {limit} bytes")]
+    EnrolmentSize {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The enrolment was made for another state of the repository.
+    #[error("the enrolment has version {found}, expected {wanted}")]
+    EnrolmentVersion {
+        /// Its version.
+        found: Version,
+        /// The version it should have.
+        wanted: Version,
+    },
+    /// The name is taken.
+    #[error("the repository has a signer named {name} already")]
+    Exists {
+        /// The name.
+        name: SignerName,
+    },
+    /// The repository was laid out by another tool.
+    #[error("the repository delegates to hash bins, where no signer has a name")]
+    HashBins,
+    /// The version counter is at its end.
+    #[error("targets has reached the last version there is")]
+    LastVersion,
+    /// The signer's private keys are not here, so nothing proves that anybody holds them.
+    #[error("the first document of the signer must be signed by the signer: {0}")]
+    NotEnrolled(TooFewKeys),
+    /// The change could not be made.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// Tags would end up signed by nobody.
+    #[error("nobody would vouch any more for the tags {}", tags.join(", "))]
+    TagsLeft {
+        /// The tags.
+        tags: Vec<String>,
+    },
+    /// The threshold does not fit.
+    #[error("a threshold of {threshold} does not fit {keys} key{}", if *keys == 1 { "" } else { "s" })]
+    Threshold {
+        /// The threshold.
+        threshold: u64,
+        /// How many keys are named.
+        keys: usize,
+    },
+    /// No such signer.
+    #[error("the repository has no signer named {name}")]
+    Unknown {
+        /// The name.
+        name: SignerName,
+    },
+}

@@ -1,0 +1,199 @@
+//! Who vouches for what in a repository whose top level is trusted.
+
+use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::limits;
+use bulla_keys_schema::metadata::{DelegatedRole, TargetInfo, Targets};
+use bulla_keys_schema::names::{RepositoryName, RoleName, Tag, TargetPath};
+use bulla_keys_schema::time::UtcTime;
+use bulla_keys_schema::verify::{ChainError, TrustedTargets, Verified};
+
+use crate::flow::layout::{Layout, Signers};
+use crate::flow::refresh::{RefreshError, Session};
+use crate::flow::sign::role_name;
+use crate::flow::verify::{Refusal, Trusted, VerifyError, Voucher};
+
+/// A repository whose root, timestamp, snapshot and targets are trusted and unexpired.
+pub struct Repository<'a> {
+    session: Session<'a>,
+    name: RepositoryName,
+    top: TrustedTargets,
+}
+
+/// What a role says, under the role's name.
+type Saying = (RoleName, Verified<Targets>);
+
+impl<'a> Repository<'a> {
+    /// Gets and judges the top-level targets.
+    ///
+    /// # Errors
+    /// They cannot be had, or cannot be trusted.
+    pub async fn open(session: Session<'a>, name: &RepositoryName) -> Result<Self, RefreshError> {
+        let snapshot = session.snapshot();
+        let bytes = session.fetch(&RoleName::Targets, snapshot.wanted()?).await?;
+        let top = snapshot.clone().targets(bytes)?;
+        session.keep(&RoleName::Targets, top.targets().bytes())?;
+        Ok(Self { session, name: name.clone(), top })
+    }
+
+    /// Notes that everything was accepted.
+    ///
+    /// # Errors
+    /// The cache cannot be written.
+    pub fn finish(&self) -> Result<(), RefreshError> {
+        self.session.finish()
+    }
+
+    /// What `tag` means. With signers, `releases` says it, and a signer who may speak for
+    /// the tag has to say the same.
+    ///
+    /// # Errors
+    /// A refusal, or a role that cannot be trusted.
+    pub async fn tag(&self, tag: &Tag) -> Result<Trusted, VerifyError> {
+        let path = tag.target_path();
+        let top = (RoleName::Targets, self.top.targets().clone());
+        let Layout::Signers(signers) = self.layout()? else {
+            let info = find(&top.1, &path).ok_or_else(|| self.absent(tag, std::slice::from_ref(&top)))?;
+            return self.trusted(tag, &info, vec![voucher(&top)], self.top.valid_until());
+        };
+        let releases = self.releases(&signers).await?;
+        let listed = find(&releases.1, &path);
+        // A tag in `targets` would come first for every other client of this repository.
+        if find(&top.1, &path).is_some_and(|other| Some(&other) != listed.as_ref()) {
+            return Err(self.bad_layout().into());
+        }
+        let info = listed.ok_or_else(|| self.absent(tag, &[releases.clone(), top]))?;
+        let vouchers = self.vouchers(tag, &info, &signers).await?;
+        // One signer is enough, so the one that lasts longest counts.
+        let listed_until = self.top.valid_until().min(releases.1.expires());
+        let vouched_until = vouchers.iter().map(|voucher| voucher.expires).max();
+        let valid_until = vouched_until.map_or(listed_until, |until| until.min(listed_until));
+        let signed_by = [voucher(&releases)].into_iter().chain(vouchers).collect();
+        self.trusted(tag, &info, signed_by, valid_until)
+    }
+
+    /// The first tag that means `digest`, vouched for as [`Self::tag`] demands.
+    ///
+    /// # Errors
+    /// No tag does; then the reason of the last one that seemed to, if any.
+    pub async fn digest(&self, digest: Sha256Digest) -> Result<Trusted, VerifyError> {
+        let listing = match self.layout()? {
+            Layout::Alone => self.top.targets().clone(),
+            Layout::Signers(signers) => self.releases(&signers).await?.1,
+        };
+        let mut refused = None;
+        for (path, info) in &listing.payload().targets {
+            let Some(tag) = path.parse::<Tag>().ok().filter(|_| info.hashes.as_sha256() == Some(digest)) else {
+                continue;
+            };
+            match self.tag(&tag).await {
+                Ok(trusted) => return Ok(trusted),
+                Err(error) => refused = Some(error),
+            }
+        }
+        let mut tombstones = listing.payload().revoked.iter().filter(|(_, tombstone)| tombstone.digest == digest);
+        if let (None, Some((path, tombstone))) = (&refused, tombstones.next())
+            && let Ok(tag) = path.as_str().parse()
+        {
+            let (repository, role) = (self.name.clone(), RoleName::Targets);
+            return Err(Refusal::Revoked { repository, tag, role, tombstone: tombstone.clone() }.into());
+        }
+        let repository = self.name.clone();
+        Err(refused.unwrap_or_else(|| Refusal::DigestNotSigned { repository, digest }.into()))
+    }
+
+    fn layout(&self) -> Result<Layout<'_>, Refusal> {
+        Layout::of(self.top.targets().payload()).ok_or_else(|| self.bad_layout())
+    }
+
+    async fn releases(&self, signers: &Signers<'_>) -> Result<Saying, VerifyError> {
+        let role = signers.releases().ok_or_else(|| self.bad_layout())?;
+        Ok((role_name(role), self.role(role).await?))
+    }
+
+    async fn role(&self, role: &DelegatedRole) -> Result<Verified<Targets>, RefreshError> {
+        let name = role_name(role);
+        let bytes = self.session.fetch(&name, self.top.wanted(&role.name)?).await?;
+        let document = self.top.delegated(&role.name, bytes)?;
+        self.session.keep(&name, document.bytes())?;
+        Ok(document)
+    }
+
+    /// Every signer who may speak for the tag and lists it like `info`. An expired role
+    /// vouches for nothing; any other role that cannot be trusted ends the search (C26).
+    async fn vouchers(
+        &self,
+        tag: &Tag,
+        info: &TargetInfo,
+        signers: &Signers<'_>,
+    ) -> Result<Vec<Voucher>, VerifyError> {
+        let path = tag.target_path();
+        let (mut vouchers, mut revoked, mut expired, mut asked) = (vec![], None, None, vec![]);
+        for role in signers.for_path(&path).take(limits::VISITED_ROLES) {
+            asked.push(role_name(role));
+            let signer = match self.role(role).await {
+                Err(RefreshError::Chain(error @ ChainError::Expired { .. })) => {
+                    expired = expired.or(Some(error));
+                    continue;
+                }
+                signer => (role_name(role), signer?),
+            };
+            if find(&signer.1, &path).as_ref().is_some_and(|own| own.hashes == info.hashes && own.length == info.length)
+            {
+                vouchers.push(voucher(&signer));
+            }
+            revoked = revoked.or_else(|| self.revoked(tag, &signer));
+        }
+        if !vouchers.is_empty() {
+            return Ok(vouchers);
+        }
+        Err(match (revoked, expired) {
+            (Some(refusal), _) => refusal.into(),
+            (None, Some(error)) => RefreshError::Chain(error).into(),
+            (None, None) => Refusal::NotVouched { repository: self.name.clone(), tag: tag.clone(), asked }.into(),
+        })
+    }
+
+    fn trusted(
+        &self,
+        tag: &Tag,
+        info: &TargetInfo,
+        signed_by: Vec<Voucher>,
+        valid_until: UtcTime,
+    ) -> Result<Trusted, VerifyError> {
+        let Some(digest) = info.hashes.as_sha256() else { return Err(self.bad_layout().into()) };
+        Ok(Trusted {
+            repository: self.name.clone(),
+            tag: tag.clone(),
+            digest,
+            size: info.length,
+            signed_by,
+            valid_until,
+            offline: self.session.offline().map(ToString::to_string),
+        })
+    }
+
+    /// Revoked if one of the roles says so, else never signed.
+    fn absent(&self, tag: &Tag, sayings: &[Saying]) -> Refusal {
+        sayings.iter().find_map(|saying| self.revoked(tag, saying)).unwrap_or_else(|| Refusal::NotSigned {
+            repository: self.name.clone(),
+            tag: tag.clone(),
+        })
+    }
+
+    fn revoked(&self, tag: &Tag, (role, document): &Saying) -> Option<Refusal> {
+        let tombstone = document.payload().revoked.get(&tag.target_path())?.clone();
+        Some(Refusal::Revoked { repository: self.name.clone(), tag: tag.clone(), role: role.clone(), tombstone })
+    }
+
+    fn bad_layout(&self) -> Refusal {
+        Refusal::Layout { repository: self.name.clone() }
+    }
+}
+
+fn find(document: &Verified<Targets>, path: &TargetPath) -> Option<TargetInfo> {
+    document.payload().targets.get(path.as_str()).cloned()
+}
+
+fn voucher((role, document): &Saying) -> Voucher {
+    Voucher { role: role.clone(), keys: document.signed_by().clone(), expires: document.expires() }
+}

@@ -1,0 +1,123 @@
+//! Where text goes: answers to stdout, words to stderr, nothing mixed.
+
+#![expect(clippy::print_stderr, reason = "this room is the one that prints")]
+
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::config::OutputFormat;
+
+/// An answer of a command.
+pub trait Report: Serialize {
+    /// Names the form of the JSON answer; a change of its meaning changes the number.
+    const SCHEMA: &'static str;
+
+    /// The answer for people, with the last line end.
+    fn text(&self) -> String;
+}
+
+/// How and how much to print.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    format: OutputFormat,
+    quiet: bool,
+}
+
+impl Output {
+    /// Prints in `format`; with `quiet`, only answers, warnings and errors.
+    #[must_use]
+    pub const fn new(format: OutputFormat, quiet: bool) -> Self {
+        Self { format, quiet }
+    }
+
+    /// Whether answers are JSON.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.format == OutputFormat::Json
+    }
+
+    /// Prints the answer.
+    ///
+    /// # Errors
+    /// stdout cannot be written. A reader that has seen enough and left is no error.
+    pub fn answer<R: Report>(&self, report: &R) -> io::Result<()> {
+        match self.format {
+            OutputFormat::Text => print(report.text().as_bytes()),
+            OutputFormat::Json => self.json(report),
+        }
+    }
+
+    /// Prints the answer as JSON whatever the format.
+    ///
+    /// # Errors
+    /// As for [`Self::answer`].
+    pub fn json<R: Report>(&self, report: &R) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(&Versioned { schema: R::SCHEMA, report })?;
+        text.push(b'\n');
+        print(&text)
+    }
+
+    /// Prints bytes as they are.
+    ///
+    /// # Errors
+    /// As for [`Self::answer`].
+    pub fn raw(&self, bytes: &[u8]) -> io::Result<()> {
+        print(bytes)
+    }
+
+    /// Says something that is no answer.
+    pub fn say(&self, words: &str) {
+        if !self.quiet && !self.is_json() {
+            eprintln!("{words}");
+        }
+    }
+
+    /// Says something that must not be missed.
+    pub fn warn(&self, words: &str) {
+        eprintln!("warning: {words}");
+    }
+
+    /// Shows that something is going on, while a person is looking on.
+    #[must_use]
+    pub fn busy(&self, words: &'static str) -> Busy {
+        if self.quiet || self.is_json() || !io::stderr().is_terminal() {
+            return Busy(None);
+        }
+        let bar = ProgressBar::new_spinner().with_message(words);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Busy(Some(bar))
+    }
+}
+
+/// A sign of activity that goes away with this value.
+#[derive(Debug)]
+pub struct Busy(Option<ProgressBar>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Versioned<'a, R> {
+    schema: &'static str,
+    #[serde(flatten)]
+    report: &'a R,
+}
+
+fn print(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}

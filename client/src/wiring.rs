@@ -1,0 +1,211 @@
+//! From settings to adapters. The only room that reads the environment.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use bulla_keys_schema::names::RepositoryName;
+use zeroize::Zeroizing;
+
+use crate::adapter::key_files::KeyFiles;
+use crate::adapter::no_server::NoServer;
+use crate::adapter::oci_credentials::CredentialSources;
+use crate::adapter::oci_registry::{OciRegistry, PlainHttp, RegistrySettings};
+use crate::adapter::os_entropy::OsEntropy;
+use crate::adapter::system_clock::SystemClock;
+use crate::adapter::tty::Tty;
+use crate::adapter::tuf_http::TufHttp;
+use crate::adapter::unattended::Unattended;
+use crate::config::{ConfigFile, OutputFormat, ServerUrl};
+use crate::flow::Ports;
+use crate::flow::key::KeyPorts;
+use crate::home::Home;
+use crate::pins::Pins;
+use crate::port::TrustServer;
+
+/// The variable that holds the token for the trust server. Not a flag: flags are visible to
+/// every user of the machine.
+const TOKEN: &str = "BULLA_TOKEN";
+/// Largest file of certificates, in bytes.
+const CA_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Options of every command.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalArgs {
+    /// URL of the trust server
+    #[arg(long, global = true, value_name = "URL", env = "BULLA_SERVER")]
+    pub server: Option<ServerUrl>,
+    /// Folder of keys, pins and cache [default: ~/.bulla]
+    #[arg(long, global = true, value_name = "DIR", env = "BULLA_HOME")]
+    pub home: Option<PathBuf>,
+    /// PEM file with more certificate authorities for the trust server
+    #[arg(long, global = true, value_name = "FILE", env = "BULLA_CA_CERT")]
+    pub ca_cert: Option<PathBuf>,
+    /// PEM file with more certificate authorities for registries; a registry on this machine is
+    /// then spoken with over TLS too
+    #[arg(long, global = true, value_name = "FILE")]
+    pub registry_ca_cert: Option<PathBuf>,
+    /// Speak plain HTTP with registries; without it, only with those on this machine
+    #[arg(long, global = true)]
+    pub plain_http: bool,
+    /// How answers are written
+    #[arg(long, global = true, value_name = "FORMAT", value_enum)]
+    pub output: Option<OutputFormat>,
+    /// File with the passphrase of the keys in use
+    #[arg(long, global = true, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Say nothing but answers, warnings and errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// Options, configuration and home, put together.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    args: GlobalArgs,
+    file: ConfigFile,
+    home: Home,
+}
+
+impl Settings {
+    /// Reads the configuration of the home that `args` or the environment name.
+    ///
+    /// # Errors
+    /// There is no home, or its configuration is invalid.
+    pub fn load(args: GlobalArgs) -> anyhow::Result<Self> {
+        let folder = match &args.home {
+            Some(home) => home.clone(),
+            None => match std::env::var_os("HOME").filter(|home| !home.is_empty()) {
+                Some(home) => Path::new(&home).join(".bulla"),
+                None => return Err(NoHome.into()),
+            },
+        };
+        let home = Home::new(folder);
+        let file = ConfigFile::load(&home.config())?;
+        Ok(Self { args, file, home })
+    }
+
+    /// The user's folder.
+    #[must_use]
+    pub const fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// How answers are written.
+    #[must_use]
+    pub fn format(&self) -> OutputFormat {
+        self.args.output.or(self.file.output).unwrap_or_default()
+    }
+
+    /// The keys of the home and what they need; no network. `replacement` is the file with a
+    /// passphrase that replaces another.
+    #[must_use]
+    pub fn local(&self, replacement: Option<PathBuf>) -> Local {
+        let unattended =
+            Unattended::new(Box::new(|name| std::env::var_os(name)), self.args.passphrase_file.clone(), Box::new(Tty));
+        Local {
+            keys: KeyFiles::new(self.home.keys()),
+            passphrases: unattended.with_replacement(replacement),
+            entropy: OsEntropy,
+            clock: SystemClock,
+        }
+    }
+
+    /// Everything, for work on `repository`.
+    ///
+    /// # Errors
+    /// Certificates or pins cannot be read, or the token is none.
+    pub fn world(&self, repository: &RepositoryName) -> anyhow::Result<World> {
+        let plain_http = match (self.args.plain_http, self.file.plain_http.as_slice()) {
+            (true, _) => PlainHttp::All,
+            (false, []) => PlainHttp::None,
+            (false, hosts) => PlainHttp::Hosts(hosts.to_vec()),
+        };
+        let registry_ca = self.args.registry_ca_cert.as_ref().or(self.file.registry_ca_cert.as_ref());
+        let registry = OciRegistry::new(RegistrySettings {
+            ca_pem: read_certificates(registry_ca)?,
+            plain_http,
+            credentials: CredentialSources::from_environment(&|name| std::env::var_os(name)),
+        })?;
+        Ok(World { local: self.local(None), server: self.server(repository)?, registry, home: self.home.clone() })
+    }
+
+    /// The server that was named, else the pinned one, else the configured one.
+    fn server(&self, repository: &RepositoryName) -> anyhow::Result<Box<dyn TrustServer>> {
+        let pinned = match &self.args.server {
+            Some(_) => None,
+            None => Pins::load(&self.home)?.find(repository).and_then(|pin| pin.server.as_ref()?.parse().ok()),
+        };
+        let Some(url) = self.args.server.clone().or(pinned).or_else(|| self.file.server.clone()) else {
+            return Ok(Box::new(NoServer));
+        };
+        let ca = read_certificates(self.args.ca_cert.as_ref().or(self.file.ca_cert.as_ref()))?;
+        let token = std::env::var_os(TOKEN).filter(|token| !token.is_empty());
+        let token = token.map(OsString::into_string).transpose();
+        let token = token.map_err(|_| crate::adapter::tuf_http::InvalidConnection::Token)?;
+        Ok(Box::new(TufHttp::new(url, ca.as_deref(), token.map(Zeroizing::new))?))
+    }
+}
+
+/// Keys, passphrases, randomness and time.
+pub struct Local {
+    keys: KeyFiles,
+    passphrases: Unattended,
+    entropy: OsEntropy,
+    clock: SystemClock,
+}
+
+impl Local {
+    /// As the flows of keys want it.
+    #[must_use]
+    pub const fn ports(&self) -> KeyPorts<'_> {
+        KeyPorts { keys: &self.keys, passphrases: &self.passphrases, entropy: &self.entropy, clock: &self.clock }
+    }
+}
+
+/// The real world.
+pub struct World {
+    local: Local,
+    server: Box<dyn TrustServer>,
+    registry: OciRegistry,
+    home: Home,
+}
+
+impl World {
+    /// As the flows want it.
+    #[must_use]
+    pub fn ports(&self) -> Ports<'_> {
+        let Local { keys, passphrases, entropy, clock } = &self.local;
+        let (server, home) = (self.server.as_ref(), &self.home);
+        Ports { server, registry: &self.registry, keys, passphrases, entropy, clock, home }
+    }
+}
+
+/// There is no folder to keep anything in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no home folder: neither BULLA_HOME nor HOME is set")]
+pub struct NoHome;
+
+fn read_certificates(path: Option<&PathBuf>) -> anyhow::Result<Option<Vec<u8>>> {
+    let Some(path) = path else { return Ok(None) };
+    let unreadable = |error: std::io::Error| UnreadableCertificates {
+        path: path.clone(),
+        reason: error.to_string(),
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let mut pem = Vec::new();
+    file.take(CA_BYTES).read_to_end(&mut pem).map_err(unreadable)?;
+    Ok(Some(pem))
+}
+
+/// A file of certificates cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot read certificates from {}: {reason}", path.display())]
+pub struct UnreadableCertificates {
+    /// The file.
+    pub path: PathBuf,
+    /// What the system said.
+    pub reason: String,
+}

@@ -1,0 +1,96 @@
+//! The command line: one file per command; here they are listed and dispatched.
+
+mod completions;
+mod man;
+mod serve;
+mod token;
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, ConfigError};
+
+/// Exit code for a configuration that cannot be used; others are 1, and 2 for usage.
+const CONFIGURATION: u8 = 3;
+
+/// Keeps signed trust metadata for container image repositories.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bullad",
+    version,
+    after_help = "Start with `bullad serve --dev`: it needs nothing, listens on loopback only and prints \
+                  what clients have to export."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(Box<serve::Options>),
+    #[command(subcommand)]
+    Token(token::Options),
+    Completions(completions::Options),
+    Man(man::Options),
+}
+
+impl Cli {
+    /// Runs the command; errors go to stderr.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let result = match self.command {
+            Command::Serve(options) => options.run(),
+            Command::Token(options) => options.run(),
+            Command::Completions(options) => options.run(),
+            Command::Man(options) => options.run(),
+        };
+        let Err(error) = result else { return ExitCode::SUCCESS };
+        // Nothing is left to be told if stderr is gone.
+        let _ = writeln!(io::stderr(), "error: {error:#}");
+        if error.is::<ConfigError>() { ExitCode::from(CONFIGURATION) } else { ExitCode::FAILURE }
+    }
+}
+
+/// The variables of the environment that are text.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// The data folder that a command is to work on.
+fn data_folder(data: Option<PathBuf>, config: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(data) = data {
+        return Ok(data);
+    }
+    let config = Config::load(config, environment())?;
+    config.store.data.context("no data folder\nhint: give --data DIR or --config FILE")
+}
+
+/// Writes a line to stdout.
+fn print(line: &str) -> anyhow::Result<()> {
+    writeln!(io::stdout(), "{line}").context("cannot write to stdout")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_needs_to_know_how() {
+        assert!(Cli::try_parse_from(["bullad", "serve"]).is_err());
+        assert!(Cli::try_parse_from(["bullad", "serve", "--dev", "--config", "x"]).is_err());
+        assert!(Cli::try_parse_from(["bullad", "serve", "--dev", "--listen", "127.0.0.1:0"]).is_ok());
+    }
+}

@@ -1,0 +1,67 @@
+//! Certificates of the server.
+
+mod development;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+pub use development::{DevelopmentTls, DevelopmentTlsError};
+
+/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, with a chain and a key from PEM files.
+///
+/// # Errors
+/// A file cannot be read, or key and certificate do not belong together.
+pub fn from_pem_files(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|source| TlsError::Read { path: certificate.to_owned(), source })?;
+    if chain.is_empty() {
+        return Err(TlsError::Empty { path: certificate.to_owned() });
+    }
+    let secret = PrivateKeyDer::from_pem_file(key)
+        .map_err(|source| TlsError::Read { path: key.to_owned(), source })?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, secret))
+        .map_err(|source| TlsError::Unfit {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            source,
+        })?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The server has no usable certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read or is no PEM.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        source: rustls_pki_types::pem::Error,
+    },
+    /// No certificate in the file.
+    #[error("no certificate in {}", path.display())]
+    Empty {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Certificate and key cannot be used together.
+    #[error("cannot use certificate {} with key {}: {source}", certificate.display(), key.display())]
+    Unfit {
+        /// The chain.
+        certificate: PathBuf,
+        /// The key.
+        key: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+}
