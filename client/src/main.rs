@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    bulla::command::run(std::env::args_os()).await
 }

@@ -80,6 +80,11 @@ impl Output {
         eprintln!("warning: {words}");
     }
 
+    /// Says why the command failed.
+    pub fn fail<R: Report>(&self, report: &R) {
+        eprint!("{}", report.text());
+    }
+
     /// Shows that something is going on, while a person is looking on.
     #[must_use]
     pub fn busy(&self, words: &'static str) -> Busy {

@@ -107,7 +107,10 @@ impl PinnedRoot {
     ///
     /// # Errors
     /// The threshold is 0, or more than there are distinct keys.
-    pub fn keys(fingerprints: impl IntoIterator<Item = Fingerprint>, threshold: u64) -> Result<Self, BadThreshold> {
+    pub fn keys(
+        fingerprints: impl IntoIterator<Item = Fingerprint>,
+        threshold: u64,
+    ) -> Result<Self, BadThreshold> {
         let mut fingerprints: Vec<Fingerprint> = fingerprints.into_iter().collect();
         fingerprints.sort();
         fingerprints.dedup();
@@ -168,7 +171,11 @@ impl Pins {
         change: impl FnOnce(&mut Self) -> Result<T, PinsError>,
     ) -> Result<T, PinsError> {
         let path = home.trust();
-        let io = |error: std::io::Error| PinsError::Io { action: "write", path: path.clone(), reason: error.to_string() };
+        let io = |error: std::io::Error| PinsError::Io {
+            action: "write",
+            path: path.clone(),
+            reason: error.to_string(),
+        };
         home::create_folder(home.path()).map_err(io)?;
         let _lock = home::lock(&lock_path(&path)).map_err(io)?;
         let mut pins = Self::load(home)?;
@@ -306,7 +313,8 @@ impl Entry {
                 let parsed: Result<Vec<Fingerprint>, _> = keys.iter().map(|key| key.parse()).collect();
                 let parsed = parsed.map_err(|error| at(&error))?;
                 let root = PinnedRoot::keys(parsed, threshold).map_err(|error| at(&error))?;
-                if matches!(&root, PinnedRoot::Keys { fingerprints, .. } if fingerprints.len() != keys.len()) {
+                if matches!(&root, PinnedRoot::Keys { fingerprints, .. } if fingerprints.len() != keys.len())
+                {
                     return Err(at(&"a root key is listed twice"));
                 }
                 root
@@ -329,7 +337,13 @@ impl From<&Pin> for Entry {
                 (None, Some(keys), Some(u64::from(threshold.get())))
             }
         };
-        Self { scope: pin.scope.to_string(), root_sha256, root_keys, root_threshold, server: pin.server.clone() }
+        Self {
+            scope: pin.scope.to_string(),
+            root_sha256,
+            root_keys,
+            root_threshold,
+            server: pin.server.clone(),
+        }
     }
 }
 
@@ -421,7 +435,9 @@ mod tests {
             format!("version = 1\n[[pin]]\nscope = 'a.b/c'\nroot_keys = ['{key}']\n"),
             format!("version = 1\n[[pin]]\nscope = 'a.b/c'\nroot_keys = ['{key}']\nroot_threshold = 0\n"),
             format!("version = 1\n[[pin]]\nscope = 'a.b/c'\nroot_keys = ['{key}']\nroot_threshold = 2\n"),
-            format!("version = 1\n[[pin]]\nscope = 'a.b/c'\nroot_keys = ['{key}', '{key}']\nroot_threshold = 1\n"),
+            format!(
+                "version = 1\n[[pin]]\nscope = 'a.b/c'\nroot_keys = ['{key}', '{key}']\nroot_threshold = 1\n"
+            ),
             format!("version = 1\n[[pin]]\nscope = 'a.b/c'\nroot_keys = []\nroot_threshold = 1\n"),
             "version = 1\n[[pin]]\nscope = 'a.b/c'\n".to_owned(),
         ] {

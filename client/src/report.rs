@@ -44,7 +44,10 @@ impl From<&StoredKey> for KeyReport {
             algorithm: key.sidecar.algorithm.to_string(),
             created: key.sidecar.created.to_string(),
             roles: roles
-                .map(|held| HeldRoleReport { repository: held.repository.to_string(), role: held.role.to_string() })
+                .map(|held| HeldRoleReport {
+                    repository: held.repository.to_string(),
+                    role: held.role.to_string(),
+                })
                 .collect(),
             public_key: key.public.to_pem(),
         }
@@ -111,7 +114,13 @@ impl From<&Pin> for PinReport {
                 (None, fingerprints.iter().map(ToString::to_string).collect(), Some(threshold.get()))
             }
         };
-        Self { scope: pin.scope.to_string(), root_sha256, root_keys, root_threshold, server: pin.server.clone() }
+        Self {
+            scope: pin.scope.to_string(),
+            root_sha256,
+            root_keys,
+            root_threshold,
+            server: pin.server.clone(),
+        }
     }
 }
 
@@ -152,7 +161,10 @@ impl Report for PinsReport {
     const SCHEMA: &'static str = "bulla/pins/v1";
 
     fn text(&self) -> String {
-        let rows = self.pins.iter().map(|pin| vec![pin.scope.clone(), pin.root(), pin.server.clone().unwrap_or_default()]);
+        let rows = self
+            .pins
+            .iter()
+            .map(|pin| vec![pin.scope.clone(), pin.root(), pin.server.clone().unwrap_or_default()]);
         table(&["SCOPE", "ROOT", "SERVER"], rows)
     }
 }
@@ -639,7 +651,8 @@ fn role_report(inspection: &Inspection, role: &RoleState) -> RoleReport {
 }
 
 fn signer_report(inspection: &Inspection, signer: &SignerState) -> SignerReport {
-    let RoleReport { role, version, expires, expired, threshold, keys } = role_report(inspection, &signer.role);
+    let RoleReport { role, version, expires, expired, threshold, keys } =
+        role_report(inspection, &signer.role);
     let (patterns, tags) = (signer.patterns.clone(), signer.tags);
     SignerReport { name: role, patterns, threshold, keys, version, expires, expired, tags }
 }

@@ -103,8 +103,11 @@ impl Settings {
     /// passphrase that replaces another.
     #[must_use]
     pub fn local(&self, replacement: Option<PathBuf>) -> Local {
-        let unattended =
-            Unattended::new(Box::new(|name| std::env::var_os(name)), self.args.passphrase_file.clone(), Box::new(Tty));
+        let unattended = Unattended::new(
+            Box::new(|name| std::env::var_os(name)),
+            self.args.passphrase_file.clone(),
+            Box::new(Tty),
+        );
         Local {
             keys: KeyFiles::new(self.home.keys()),
             passphrases: unattended.with_replacement(replacement),
@@ -129,14 +132,21 @@ impl Settings {
             plain_http,
             credentials: CredentialSources::from_environment(&|name| std::env::var_os(name)),
         })?;
-        Ok(World { local: self.local(None), server: self.server(repository)?, registry, home: self.home.clone() })
+        Ok(World {
+            local: self.local(None),
+            server: self.server(repository)?,
+            registry,
+            home: self.home.clone(),
+        })
     }
 
     /// The server that was named, else the pinned one, else the configured one.
     fn server(&self, repository: &RepositoryName) -> anyhow::Result<Box<dyn TrustServer>> {
         let pinned = match &self.args.server {
             Some(_) => None,
-            None => Pins::load(&self.home)?.find(repository).and_then(|pin| pin.server.as_ref()?.parse().ok()),
+            None => {
+                Pins::load(&self.home)?.find(repository).and_then(|pin| pin.server.as_ref()?.parse().ok())
+            }
         };
         let Some(url) = self.args.server.clone().or(pinned).or_else(|| self.file.server.clone()) else {
             return Ok(Box::new(NoServer));
@@ -161,7 +171,12 @@ impl Local {
     /// As the flows of keys want it.
     #[must_use]
     pub const fn ports(&self) -> KeyPorts<'_> {
-        KeyPorts { keys: &self.keys, passphrases: &self.passphrases, entropy: &self.entropy, clock: &self.clock }
+        KeyPorts {
+            keys: &self.keys,
+            passphrases: &self.passphrases,
+            entropy: &self.entropy,
+            clock: &self.clock,
+        }
     }
 }
 
@@ -190,10 +205,8 @@ pub struct NoHome;
 
 fn read_certificates(path: Option<&PathBuf>) -> anyhow::Result<Option<Vec<u8>>> {
     let Some(path) = path else { return Ok(None) };
-    let unreadable = |error: std::io::Error| UnreadableCertificates {
-        path: path.clone(),
-        reason: error.to_string(),
-    };
+    let unreadable =
+        |error: std::io::Error| UnreadableCertificates { path: path.clone(), reason: error.to_string() };
     let file = File::open(path).map_err(unreadable)?;
     let mut pem = Vec::new();
     file.take(CA_BYTES).read_to_end(&mut pem).map_err(unreadable)?;

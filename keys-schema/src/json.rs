@@ -1,5 +1,6 @@
 //! Strict JSON: one text has one meaning, for us and for every other reader.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -33,10 +34,14 @@ impl Json {
     /// # Errors
     /// Bad JSON, duplicate member names, floats, integers beyond 2^53 - 1, nesting beyond
     /// [`limits::JSON_DEPTH`], trailing data. Such texts are read differently by different
-    /// parsers, so that two of them would disagree on what was signed.
+    /// parsers, so that two of them would disagree on what was signed. And more containers
+    /// than [`limits::JSON_CONTAINERS`], which need a hundred times their text in memory.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidJson> {
         let mut parser = serde_json::Deserializer::from_slice(bytes);
-        let value = Seed { depth: 0 }.deserialize(&mut parser).map_err(|error| InvalidJson::new(&error))?;
+        let containers = Cell::new(0);
+        let value = Seed { depth: 0, containers: &containers }
+            .deserialize(&mut parser)
+            .map_err(|error| InvalidJson::new(&error))?;
         parser.end().map_err(|error| InvalidJson::new(&error))?;
         Ok(value)
     }
@@ -168,6 +173,18 @@ pub(crate) fn fold_case(name: &str) -> String {
         .collect()
 }
 
+/// A text from outside, fit for a message: control characters cannot drive a terminal, and
+/// megabytes do not fill a log.
+#[must_use]
+pub(crate) fn shown(text: &str) -> String {
+    const CHARACTERS: usize = 200;
+    let mut shown: String = text.chars().take(CHARACTERS).flat_map(char::escape_debug).collect();
+    if text.chars().nth(CHARACTERS).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
 fn write_wire_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     for c in text.chars() {
@@ -185,20 +202,26 @@ fn write_wire_string(text: &str, out: &mut Vec<u8>) {
 }
 
 #[derive(Clone, Copy)]
-struct Seed {
+struct Seed<'a> {
     depth: usize,
+    /// How many containers there were so far.
+    containers: &'a Cell<usize>,
 }
 
-impl Seed {
+impl Seed<'_> {
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.depth >= limits::JSON_DEPTH {
             return Err(E::custom("nested too deeply"));
         }
-        Ok(Self { depth: self.depth + 1 })
+        self.containers.set(self.containers.get() + 1);
+        if self.containers.get() > limits::JSON_CONTAINERS {
+            return Err(E::custom("too many objects and arrays"));
+        }
+        Ok(Self { depth: self.depth + 1, ..self })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Seed {
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Json;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
@@ -206,7 +229,7 @@ impl<'de> DeserializeSeed<'de> for Seed {
     }
 }
 
-impl<'de> Visitor<'de> for Seed {
+impl<'de> Visitor<'de> for Seed<'_> {
     type Value = Json;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -255,7 +278,7 @@ impl<'de> Visitor<'de> for Seed {
         while let Some(name) = members.next_key::<String>()? {
             let value = members.next_value_seed(inner)?;
             if object.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("duplicate member {name:?}")));
+                return Err(A::Error::custom(format_args!("duplicate member \"{}\"", shown(&name))));
             }
             object.insert(name, value);
         }
@@ -297,6 +320,20 @@ mod tests {
         assert!(Json::parse(&nested(limits::JSON_DEPTH)).is_ok());
         assert!(Json::parse(&nested(limits::JSON_DEPTH + 1)).unwrap_err().to_string().contains("deeply"));
         assert!(Json::parse(&nested(1_000_000)).is_err());
+    }
+
+    #[test]
+    fn bounds_the_containers() {
+        let listed = |n: usize| format!("[{}]", ["{}"].repeat(n).join(","));
+        assert!(Json::parse(listed(limits::JSON_CONTAINERS - 1).as_bytes()).is_ok());
+        let error = Json::parse(listed(limits::JSON_CONTAINERS).as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("too many"), "{error}");
+    }
+
+    #[test]
+    fn messages_cannot_drive_a_terminal() {
+        assert_eq!(shown("a\u{1b}[2J\u{202e}\n\u{e9}"), "a\\u{1b}[2J\\u{202e}\\n\u{e9}");
+        assert_eq!(shown(&"a".repeat(1_000_000)).len(), 203);
     }
 
     #[test]

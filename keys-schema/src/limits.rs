@@ -25,6 +25,8 @@ pub const KEYS: usize = 1_024;
 pub const DELEGATIONS: usize = 4_096;
 /// Nesting of JSON containers.
 pub const JSON_DEPTH: usize = 64;
+/// Objects and arrays in one JSON text: twice those of the largest document that lists tags.
+pub const JSON_CONTAINERS: usize = 200_000;
 /// Largest integer in metadata: beyond 2^53 - 1, JavaScript clients would see another number.
 pub const JSON_INTEGER: i64 = (1 << 53) - 1;
 /// Largest version that Bulla writes or accepts in an upload.

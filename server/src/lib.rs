@@ -25,6 +25,7 @@ mod http;
 pub mod lifecycle;
 mod lookup;
 pub mod metrics;
+mod phase;
 mod private_file;
 pub mod publish;
 pub mod router;

@@ -23,21 +23,12 @@ use crate::store::StoreError;
 
 use guard::GuardAcceptor;
 
+pub use crate::phase::Phase;
+
 /// Streams of one HTTP/2 connection.
 const STREAMS: u32 = 64;
 /// The handle of `axum-server` tells only who is waiting at that moment, so it is told again.
 const REPEAT: Duration = Duration::from_millis(50);
-
-/// What a server does at the moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// Takes requests.
-    Serving,
-    /// Finishes requests.
-    Draining,
-    /// Cuts them off.
-    Stopping,
-}
 
 /// A server that has its ports but does not answer yet.
 pub struct Server {

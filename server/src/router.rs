@@ -12,7 +12,7 @@ use tower_http::compression::CompressionLayer;
 use crate::app::App;
 use crate::http::health::{self, Operations};
 use crate::http::{api, middleware, tuf};
-use crate::lifecycle::Phase;
+use crate::phase::Phase;
 
 /// The routes for clients.
 pub fn build_router(app: Arc<App>) -> Router {

@@ -147,10 +147,16 @@ pub async fn online_keys(server: &TestServer, repository: &str) -> OnlineKeys {
 /// Creates `repository` on a server without authentication.
 pub async fn create(server: &TestServer, repository: &str) -> (Publisher, Receipt) {
     let publisher = Publisher::new(&online_keys(server, repository).await);
-    let id = u128::from(BEGIN.unsigned_abs()) + repository.bytes().map(u128::from).sum::<u128>();
+    let id = operation(repository, 0);
     let response = server.send(server.publish(repository, None, id, &publisher.first())).await;
     let receipt = receipt(response).await;
     (publisher, receipt)
+}
+
+/// An operation id that no other publish of a test has.
+pub fn operation(repository: &str, number: u32) -> u128 {
+    let digest = Sha256Digest::of(format!("{repository} {number}").as_bytes());
+    u128::from_be_bytes(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"))
 }
 
 /// The receipt that an answer holds.

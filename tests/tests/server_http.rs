@@ -37,7 +37,8 @@ async fn with_tag(repository: &str, manifest: &[u8]) -> (TestServer, Publisher) 
 async fn fill(server: &TestServer, repository: &str, manifest: &[u8]) -> Publisher {
     let (mut publisher, receipt) = publisher::create(server, repository).await;
     let upload = publisher.tag("v1", manifest);
-    let response = server.send(server.publish(repository, Some(&receipt.token), 7, &upload)).await;
+    let id = publisher::operation(repository, 1);
+    let response = server.send(server.publish(repository, Some(&receipt.token), id, &upload)).await;
     assert_eq!(response.status(), 200);
     publisher
 }

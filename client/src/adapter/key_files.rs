@@ -92,7 +92,9 @@ impl KeyStore for KeyFiles {
             ("json", key.sidecar.to_bytes(), PUBLIC),
             ("key", sealed.to_pem().into_bytes(), PRIVATE),
         ];
-        if let Some(path) = files.iter().map(|(kind, ..)| self.path(&key.name, kind)).find(|path| path.exists()) {
+        if let Some(path) =
+            files.iter().map(|(kind, ..)| self.path(&key.name, kind)).find(|path| path.exists())
+        {
             return Err(KeyStoreError::Exists { name: key.name.clone(), path });
         }
         let mut written = Vec::new();

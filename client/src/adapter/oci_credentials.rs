@@ -62,7 +62,8 @@ impl CredentialSources {
         let host = repository.host().unwrap_or_default();
         let failed = |reason: String| RegistryError::Credentials { host: host.to_owned(), reason };
         if let Some(text) = &self.inline
-            && let Some(found) = look_up(text, repository).map_err(|e| failed(format!("DOCKER_AUTH_CONFIG: {e}")))?
+            && let Some(found) =
+                look_up(text, repository).map_err(|e| failed(format!("DOCKER_AUTH_CONFIG: {e}")))?
         {
             return found_to_auth(found).map_err(failed);
         }
@@ -85,7 +86,8 @@ fn found_to_auth(found: DockerCredential) -> Result<RegistryAuth, String> {
     match found {
         DockerCredential::UsernamePassword(user, password) => Ok(RegistryAuth::Basic(user, password)),
         DockerCredential::IdentityToken(_) => {
-            Err("identity tokens are not supported, log in with a user name and a password or access token".into())
+            Err("identity tokens are not supported, log in with a user name and a password or access token"
+                .into())
         }
     }
 }
@@ -118,7 +120,9 @@ fn is_empty(found: &DockerCredential) -> bool {
 fn describe(error: &CredentialRetrievalError) -> String {
     match error {
         CredentialRetrievalError::HelperFailure { helper, .. } => format!("{helper} failed"),
-        CredentialRetrievalError::HelperCommunicationError => "the credential helper cannot be started".to_owned(),
+        CredentialRetrievalError::HelperCommunicationError => {
+            "the credential helper cannot be started".to_owned()
+        }
         CredentialRetrievalError::MalformedHelperResponse => {
             "the credential helper answered something else than a login".to_owned()
         }
@@ -201,6 +205,9 @@ mod tests {
         );
         let lookup = |variable: &str| Some(OsString::from(format!("/{variable}")));
         let sources = CredentialSources::from_environment(&lookup);
-        assert_eq!(sources.files, [PathBuf::from("/REGISTRY_AUTH_FILE"), "/DOCKER_CONFIG/config.json".into()]);
+        assert_eq!(
+            sources.files,
+            [PathBuf::from("/REGISTRY_AUTH_FILE"), "/DOCKER_CONFIG/config.json".into()]
+        );
     }
 }

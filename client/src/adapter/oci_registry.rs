@@ -69,7 +69,8 @@ impl OciRegistry {
     /// # Errors
     /// The CA file holds no certificate.
     pub fn new(settings: RegistrySettings) -> Result<Self, InvalidConnection> {
-        let certificates = settings.ca_pem.as_deref().map(split_certificates).transpose()?.unwrap_or_default();
+        let certificates =
+            settings.ca_pem.as_deref().map(split_certificates).transpose()?.unwrap_or_default();
         Ok(Self { settings, certificates })
     }
 
@@ -105,7 +106,8 @@ impl OciRegistry {
     }
 
     async fn get(&self, ask: &Ask<'_>, login: &RegistryAuth) -> Result<Response, RegistryError> {
-        let certificates = self.certificates.iter().filter_map(|c| reqwest::Certificate::from_pem(&c.data).ok());
+        let certificates =
+            self.certificates.iter().filter_map(|c| reqwest::Certificate::from_pem(&c.data).ok());
         let mut builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .connect_timeout(CONNECT)
@@ -132,17 +134,21 @@ impl Registry for OciRegistry {
         repository: &RepositoryName,
         wanted: &Wanted,
     ) -> Result<Manifest, RegistryError> {
-        let host = repository.host().ok_or_else(|| RegistryError::NoHost { repository: repository.clone() })?;
+        let host =
+            repository.host().ok_or_else(|| RegistryError::NoHost { repository: repository.clone() })?;
         let api_host = if host == "docker.io" { DOCKER_HUB } else { host };
         let ask = Ask { host, api_host, repository, wanted, plain: self.is_plain(host) };
         // The tag is not part of the scope: one is needed to build a reference at all.
-        let reference = Reference::with_tag(api_host.to_owned(), repository.path().to_owned(), "latest".to_owned());
+        let reference =
+            Reference::with_tag(api_host.to_owned(), repository.path().to_owned(), "latest".to_owned());
         let login = self.settings.credentials.find(repository)?;
         let login = self.log_in(&ask, &reference, login).await?;
         let response = self.get(&ask, &login).await?;
         match response.status() {
             StatusCode::OK => ask.receive(response).await,
-            StatusCode::NOT_FOUND => Err(RegistryError::Unknown { host: host.to_owned(), reference: ask.name() }),
+            StatusCode::NOT_FOUND => {
+                Err(RegistryError::Unknown { host: host.to_owned(), reference: ask.name() })
+            }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(ask.unauthorised()),
             status => Err(RegistryError::Unexpected {
                 host: host.to_owned(),
@@ -183,7 +189,11 @@ impl Ask<'_> {
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
             if body.len() + chunk.len() > limit {
-                return Err(RegistryError::TooLarge { host: self.host.to_owned(), reference: self.name(), limit });
+                return Err(RegistryError::TooLarge {
+                    host: self.host.to_owned(),
+                    reference: self.name(),
+                    limit,
+                });
             }
             body.extend_from_slice(&chunk);
         }
@@ -214,9 +224,8 @@ impl Ask<'_> {
 
     fn failed(&self, error: &OciDistributionError) -> RegistryError {
         match error {
-            OciDistributionError::AuthenticationFailure(_) | OciDistributionError::UnauthorizedError { .. } => {
-                self.unauthorised()
-            }
+            OciDistributionError::AuthenticationFailure(_)
+            | OciDistributionError::UnauthorizedError { .. } => self.unauthorised(),
             _ => self.unreachable(error),
         }
     }

@@ -134,7 +134,10 @@ impl TufHttp {
             return match status {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => TrustServerError::Unauthorised { server },
                 StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-                    TrustServerError::Unavailable { server, detail: format!("HTTP status {}", status.as_u16()) }
+                    TrustServerError::Unavailable {
+                        server,
+                        detail: format!("HTTP status {}", status.as_u16()),
+                    }
                 }
                 _ => self.unexpected(&format!("HTTP status {}", status.as_u16())),
             };

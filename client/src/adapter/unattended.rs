@@ -87,7 +87,8 @@ impl Passphrases for Unattended {
 /// The variable that holds the passphrase of key `name` alone.
 #[must_use]
 pub fn variable_for(name: &KeyName) -> String {
-    let letters = name.as_str().chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' });
+    let letters =
+        name.as_str().chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' });
     format!("{VARIABLE}_{}", letters.collect::<String>())
 }
 
@@ -153,7 +154,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pass");
         fs::write(&file, "from file\r\n").unwrap();
-        let all = with(&[("BULLA_PASSPHRASE_CI_KEY_1", "own"), ("BULLA_PASSPHRASE", "general")], Some(file.clone()));
+        let all = with(
+            &[("BULLA_PASSPHRASE_CI_KEY_1", "own"), ("BULLA_PASSPHRASE", "general")],
+            Some(file.clone()),
+        );
         assert_eq!(text(&all.existing(&name).unwrap()), "own");
         let general = with(&[("BULLA_PASSPHRASE", "general")], Some(file));
         assert_eq!(text(&general.existing(&name).unwrap()), "from file");

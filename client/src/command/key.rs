@@ -7,7 +7,6 @@ use clap::{Subcommand, ValueEnum};
 
 use super::{Context, say_dry_run};
 use crate::flow::key::{change_passphrase, generate};
-use crate::port::KeyStore as _;
 use crate::port::key_store::KeyStoreError;
 use crate::report::{KeyReport, KeysReport};
 
@@ -52,9 +51,6 @@ pub(super) enum Verb {
     Remove {
         /// Its name
         name: KeyName,
-        /// Remove it without being asked again
-        #[arg(long)]
-        yes: bool,
         /// Only check that the key is there
         #[arg(long)]
         dry_run: bool,
@@ -109,7 +105,7 @@ impl Verb {
                 say_dry_run(output, dry_run);
                 Ok(output.answer(&KeyReport::from(&key))?)
             }
-            Self::Remove { name, yes, dry_run } => remove(context, &name, yes, dry_run),
+            Self::Remove { name, dry_run } => remove(context, &name, dry_run),
         }
     }
 }
@@ -135,24 +131,13 @@ fn make(context: &Context, name: &KeyName, algorithm: KeyAlgorithm, dry_run: boo
     Ok(())
 }
 
-fn remove(context: &Context, name: &KeyName, yes: bool, dry_run: bool) -> anyhow::Result<()> {
+fn remove(context: &Context, name: &KeyName, dry_run: bool) -> anyhow::Result<()> {
     let local = context.settings.local(None);
     let keys = local.ports().keys;
     let key = keys.find(name)?;
     if !dry_run {
-        if !yes {
-            return Err(Unconfirmed { name: name.clone() }.into());
-        }
         keys.remove(name)?;
     }
     say_dry_run(context.output, dry_run);
     Ok(context.output.answer(&KeyReport::from(&key))?)
-}
-
-/// A key would be gone for ever.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("removing key {name} cannot be undone")]
-pub(super) struct Unconfirmed {
-    /// The key.
-    pub(super) name: KeyName,
 }

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use clap::Subcommand;
 
 use super::{Context, say_dry_run};
+use crate::flow::enrol;
 use crate::flow::inspect::inspect;
 use crate::flow::signer::{AddRequest, add, every_tag, remove};
-use crate::flow::enrol;
 use crate::report::{EnrolmentReport, SignerChangeReport, SignersReport};
 
 /// Largest file with a public key, in bytes.

@@ -26,7 +26,8 @@ pub async fn load(session: &Session<'_>) -> Result<CurrentState, RefreshError> {
         (RoleName::Timestamp, session.timestamp().bytes().clone()),
         (RoleName::Snapshot, snapshot.bytes().clone()),
     ]);
-    let mut wanted = VecDeque::from([(RoleName::Targets, root.payload().targets.clone(), root.payload().keys.clone())]);
+    let mut wanted =
+        VecDeque::from([(RoleName::Targets, root.payload().targets.clone(), root.payload().keys.clone())]);
     while let Some((role, keys, table)) = wanted.pop_front() {
         if documents.contains_key(&role) {
             continue;

@@ -37,15 +37,18 @@ pub async fn enrol(ports: Ports<'_>, request: &Request) -> Result<Bytes, SignerE
     let stored = stored.collect::<Result<Vec<_>, _>>().map_err(PublishError::from)?;
     let session = Session::open(ports, &request.repository).await.map_err(PublishError::from)?;
     let state = current::load(&session).await.map_err(PublishError::from)?;
-    let joining = Joining::new(&state, &AddRequest {
-        repository: request.repository.clone(),
-        name: request.name.clone(),
-        keys: stored.iter().map(|key| key.public.clone()).collect(),
-        threshold: request.threshold,
-        patterns: request.patterns.clone(),
-        enrolment: None,
-        dry_run: true,
-    })?;
+    let joining = Joining::new(
+        &state,
+        &AddRequest {
+            repository: request.repository.clone(),
+            name: request.name.clone(),
+            keys: stored.iter().map(|key| key.public.clone()).collect(),
+            threshold: request.threshold,
+            patterns: request.patterns.clone(),
+            enrolment: None,
+            dry_run: true,
+        },
+    )?;
     let first = joining.first_document(session.now());
     // All named keys sign: whoever adds the signer may ask for any number of them.
     let keys: Vec<_> = stored.iter().map(|key| key.public.fingerprint()).collect();

@@ -1,6 +1,8 @@
 //! Init: a repository begins with a root that its admin signs and every consumer pins.
 
-use bulla_keys_schema::author::{Draft, RoleSpec, RootEdit, RootEditError, SignError, SignedMetadata, TargetsEdit};
+use bulla_keys_schema::author::{
+    Draft, RoleSpec, RootEdit, RootEditError, SignError, SignedMetadata, TargetsEdit,
+};
 use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::key::{
@@ -67,7 +69,10 @@ pub async fn init(ports: Ports<'_>, request: &Request) -> Result<Begun, InitErro
         root_keys: plan.root_keys.iter().map(|key| key.public.fingerprint()).collect(),
         threshold: plan.threshold,
         expires,
-        scope: plan.known_pin.as_ref().map_or_else(|| Scope::Repository(request.repository.clone()), |p| p.scope.clone()),
+        scope: plan
+            .known_pin
+            .as_ref()
+            .map_or_else(|| Scope::Repository(request.repository.clone()), |p| p.scope.clone()),
         done: false,
     };
     if request.dry_run {
@@ -82,7 +87,8 @@ pub async fn init(ports: Ports<'_>, request: &Request) -> Result<Begun, InitErro
             .verify_pinned(&pin.root.to_core())
             .map_err(|source| InitError::OtherPin { scope: pin.scope.clone(), source })?;
     }
-    let documents = vec![document(RoleName::Root, root.bytes()), document(RoleName::Targets, targets.bytes())];
+    let documents =
+        vec![document(RoleName::Root, root.bytes()), document(RoleName::Targets, targets.bytes())];
     let operation = publish::operation(ports)?;
     let upload = Upload { documents, targets: vec![], expected: Expected::Absent, operation };
     match publish::submit(ports, &request.repository, &upload).await {
@@ -137,7 +143,8 @@ impl Plan {
             threshold: self.threshold,
         };
         let targets = one(self.targets_key.public.clone());
-        let [snapshot, timestamp] = [snapshot, timestamp].map(|key| PublicKey::from_pem(&key.public_key).map(one));
+        let [snapshot, timestamp] =
+            [snapshot, timestamp].map(|key| PublicKey::from_pem(&key.public_key).map(one));
         Ok(RootEdit::first(&root, &targets, &snapshot?, &timestamp?, expires)?.finish())
     }
 
@@ -168,18 +175,19 @@ fn sign(
 ) -> Result<(SignedMetadata<Root>, SignedMetadata<Targets>), InitError> {
     let signers: Vec<&dyn Signer> = secrets.iter().map(|key| key as &dyn Signer).collect();
     let sign_error = |role| move |source| InitError::Sign { role, source };
-    let targets = TargetsEdit::new(RoleName::Targets, Version::FIRST, now.plus_seconds(TARGETS_LIFETIME)).finish();
+    let targets =
+        TargetsEdit::new(RoleName::Targets, Version::FIRST, now.plus_seconds(TARGETS_LIFETIME)).finish();
     let targets = Draft::new(Dialect::Tuf1, targets)
         .sign(&signers, &root.targets, &root.keys)
         .map_err(sign_error(RoleName::Targets))?;
-    let root = Draft::new(Dialect::Tuf1, root).sign_root(&signers, None).map_err(sign_error(RoleName::Root))?;
+    let root =
+        Draft::new(Dialect::Tuf1, root).sign_root(&signers, None).map_err(sign_error(RoleName::Root))?;
     Ok((root, targets))
 }
 
 fn document(role: RoleName, bytes: &bytes::Bytes) -> Document {
     Document { role, version: Version::FIRST, bytes: bytes.clone() }
 }
-
 
 fn one(key: PublicKey) -> RoleSpec {
     RoleSpec { keys: vec![key], threshold: Threshold::ONE }

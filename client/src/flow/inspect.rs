@@ -2,7 +2,9 @@
 
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::key::Fingerprint;
-use bulla_keys_schema::metadata::{DelegatedRole, KeyTable, RoleKeys, Scope, Targets, Threshold, TopLevelRole, Version};
+use bulla_keys_schema::metadata::{
+    DelegatedRole, KeyTable, RoleKeys, Scope, Targets, Threshold, TopLevelRole, Version,
+};
 use bulla_keys_schema::names::{RepositoryName, RoleName, Tag};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::submission::CurrentState;
@@ -107,7 +109,9 @@ fn roles(state: &CurrentState) -> Vec<RoleState> {
             TopLevelRole::Snapshot => {
                 (RoleName::Snapshot, state.snapshot().version(), state.snapshot().expires())
             }
-            TopLevelRole::Targets => (RoleName::Targets, state.targets().version(), state.targets().expires()),
+            TopLevelRole::Targets => {
+                (RoleName::Targets, state.targets().version(), state.targets().expires())
+            }
             TopLevelRole::Timestamp => {
                 (RoleName::Timestamp, state.timestamp().version(), state.timestamp().expires())
             }
@@ -141,7 +145,13 @@ fn delegated_state(state: &CurrentState, role: &DelegatedRole, table: &KeyTable)
     Some(role_state(role_name(role), document.version(), document.expires(), &role.keys, table))
 }
 
-fn role_state(role: RoleName, version: Version, expires: UtcTime, keys: &RoleKeys, table: &KeyTable) -> RoleState {
+fn role_state(
+    role: RoleName,
+    version: Version,
+    expires: UtcTime,
+    keys: &RoleKeys,
+    table: &KeyTable,
+) -> RoleState {
     let fingerprints = keys.fingerprints(table).into_iter().collect();
     RoleState { role, version, expires, threshold: keys.threshold, keys: fingerprints }
 }
@@ -149,9 +159,10 @@ fn role_state(role: RoleName, version: Version, expires: UtcTime, keys: &RoleKey
 fn tags(state: &CurrentState) -> Vec<TagState> {
     let top = state.targets().payload();
     let listing = match Layout::of(top) {
-        Some(Layout::Signers(signers)) => {
-            signers.releases().and_then(|role| state.delegated().get(&role.name)).map_or(top, |doc| doc.payload())
-        }
+        Some(Layout::Signers(signers)) => signers
+            .releases()
+            .and_then(|role| state.delegated().get(&role.name))
+            .map_or(top, |doc| doc.payload()),
         _ => top,
     };
     let listed = listing.targets.iter().map(|(tag, info)| TagState {
@@ -177,7 +188,8 @@ fn vouching(state: &CurrentState, listing: &Targets, tag: &str) -> Vec<RoleName>
         Some(Layout::Signers(signers)) => {
             let vouches = |role: &&DelegatedRole| {
                 let listed = state.delegated().get(&role.name).and_then(|doc| doc.payload().targets.get(tag));
-                let same = listed.zip(info).is_some_and(|(a, b)| a.hashes == b.hashes && a.length == b.length);
+                let same =
+                    listed.zip(info).is_some_and(|(a, b)| a.hashes == b.hashes && a.length == b.length);
                 same && tag.parse().is_ok_and(|path| role.scope.matches(&path))
             };
             signers.all().filter(vouches).map(role_name).collect()

@@ -1,12 +1,15 @@
 //! Making, opening and resealing keys.
 
 use bulla_keys_schema::key::{
-    InvalidSecretKey, KeyAlgorithm, KeyName, KeySidecar, NONCE_BYTES, Passphrase, SALT_BYTES, SealedKey, SecretKey,
+    InvalidSecretKey, KeyAlgorithm, KeyName, KeySidecar, NONCE_BYTES, Passphrase, SALT_BYTES, SealedKey,
+    SecretKey,
 };
 use zeroize::Zeroizing;
 
 use crate::flow::signing::{self, UnlockError};
-use crate::port::{Clock, Entropy, EntropyError, KeyStore, KeyStoreError, PassphraseError, Passphrases, StoredKey};
+use crate::port::{
+    Clock, Entropy, EntropyError, KeyStore, KeyStoreError, PassphraseError, Passphrases, StoredKey,
+};
 
 /// How many seeds are tried: with P-256, one in 2^32 is not usable.
 const SEEDS: u32 = 8;
@@ -74,7 +77,11 @@ fn make(entropy: &dyn Entropy, algorithm: KeyAlgorithm) -> Result<SecretKey, Key
     Err(InvalidSecretKey::OutOfRange.into())
 }
 
-fn seal(entropy: &dyn Entropy, secret: &SecretKey, passphrase: &Passphrase) -> Result<SealedKey, EntropyError> {
+fn seal(
+    entropy: &dyn Entropy,
+    secret: &SecretKey,
+    passphrase: &Passphrase,
+) -> Result<SealedKey, EntropyError> {
     let (mut salt, mut nonce) = ([0; SALT_BYTES], [0; NONCE_BYTES]);
     entropy.fill(&mut salt)?;
     entropy.fill(&mut nonce)?;

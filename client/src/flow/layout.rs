@@ -47,7 +47,10 @@ impl<'a> Signers<'a> {
     }
 
     /// The signers who may speak for `path`.
-    pub fn for_path<'p>(&self, path: &'p TargetPath) -> impl Iterator<Item = &'a DelegatedRole> + use<'a, 'p> {
+    pub fn for_path<'p>(
+        &self,
+        path: &'p TargetPath,
+    ) -> impl Iterator<Item = &'a DelegatedRole> + use<'a, 'p> {
         self.all().filter(|role| role.scope.matches(path))
     }
 

@@ -95,7 +95,8 @@ pub async fn publish<E: From<PublishError>>(
         ring.unlock(&chosen).map_err(PublishError::from)?;
         let documents = sign(&state, edit.documents, &ring)?.into_iter().chain(edit.signed).collect();
         let operation = operation(ports)?;
-        let upload = Upload { documents, targets: edit.files, expected: Expected::Token(head.token), operation };
+        let upload =
+            Upload { documents, targets: edit.files, expected: Expected::Token(head.token), operation };
         match submit(ports, repository, &upload).await {
             Err(PublishError::Server(TrustServerError::Changed { .. })) => {}
             Err(error) => return Err(error.into()),
@@ -113,7 +114,11 @@ pub async fn publish<E: From<PublishError>>(
 ///
 /// # Errors
 /// The server refused, or gave no clear answer each time.
-pub async fn submit(ports: Ports<'_>, repository: &RepositoryName, upload: &Upload) -> Result<(), PublishError> {
+pub async fn submit(
+    ports: Ports<'_>,
+    repository: &RepositoryName,
+    upload: &Upload,
+) -> Result<(), PublishError> {
     let mut repeats = 0;
     loop {
         match ports.server.publish(repository, upload).await {
@@ -138,7 +143,9 @@ pub async fn confirm(
     let snapshot = session.snapshot().snapshot().payload();
     for document in documents {
         let listed = match &document.role {
-            RoleName::Root => (session.root().version() >= document.version).then_some(session.root().version()),
+            RoleName::Root => {
+                (session.root().version() >= document.version).then_some(session.root().version())
+            }
             role => snapshot.meta.get(role).and_then(|info| {
                 let same = info.hashes.as_ref().is_some_and(|hashes| hashes.match_bytes(&document.bytes));
                 (info.version > document.version || same).then_some(info.version)
@@ -187,7 +194,8 @@ async fn read(
         (RoleName::Snapshot, state.snapshot().digest()),
         (RoleName::Timestamp, state.timestamp().digest()),
     ];
-    let agrees = same.iter().all(|(role, digest)| head.current.get(role).is_some_and(|d| d.sha256 == *digest));
+    let agrees =
+        same.iter().all(|(role, digest)| head.current.get(role).is_some_and(|d| d.sha256 == *digest));
     session.finish()?;
     Ok(agrees.then(|| (head, state, session.now())))
 }
@@ -206,7 +214,11 @@ fn roles(edit: &Edit) -> Vec<(RoleName, Version)> {
     edited.chain(edit.signed.iter().map(|document| (document.role.clone(), document.version))).collect()
 }
 
-fn sign(state: &CurrentState, edited: Vec<Edited>, ring: &KeyRing<'_>) -> Result<Vec<Document>, PublishError> {
+fn sign(
+    state: &CurrentState,
+    edited: Vec<Edited>,
+    ring: &KeyRing<'_>,
+) -> Result<Vec<Document>, PublishError> {
     let mut documents = Vec::new();
     for Edited { role, document, authority } in edited {
         let chosen = ring.choose(&role, &authority, &BTreeSet::new())?;

@@ -41,7 +41,9 @@ impl<'a> Session<'a> {
     /// See [`RefreshError`]. Whatever was accepted before stays usable (C29).
     pub async fn open(ports: Ports<'a>, repository: &RepositoryName) -> Result<Self, RefreshError> {
         let pins = Pins::load(ports.home)?;
-        let pin = pins.find(repository).ok_or_else(|| RefreshError::NotPinned { repository: repository.clone() })?;
+        let pin = pins
+            .find(repository)
+            .ok_or_else(|| RefreshError::NotPinned { repository: repository.clone() })?;
         let pin = pin.root.to_core();
         let cache = Cache::new(ports.home.cache()).open(repository).await?;
         // After the lock: the time of a run that waited is later than that of the run before.
@@ -150,7 +152,11 @@ struct Link<'a, 'b> {
 
 impl Link<'_, '_> {
     /// Asks the server, unless it was found to be down.
-    async fn ask(&mut self, role: &RoleName, version: Option<Version>) -> Result<Option<Bytes>, RefreshError> {
+    async fn ask(
+        &mut self,
+        role: &RoleName,
+        version: Option<Version>,
+    ) -> Result<Option<Bytes>, RefreshError> {
         if self.offline.is_some() {
             return Ok(None);
         }

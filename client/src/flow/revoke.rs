@@ -72,7 +72,9 @@ fn plan(
     let targets = state.targets().payload();
     let layout = Layout::of(targets).ok_or(RevokeError::HashBins)?;
     let main = match layout {
-        Layout::Alone => Holder { role: RoleName::Targets, document: targets, authority: repository_authority(state) },
+        Layout::Alone => {
+            Holder { role: RoleName::Targets, document: targets, authority: repository_authority(state) }
+        }
         Layout::Signers(signers) => {
             let role = signers.releases().ok_or(RevokeError::NoReleases)?;
             holder(state, role_name(role), authority(&signers, role)).ok_or(RevokeError::NoReleases)?

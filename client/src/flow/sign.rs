@@ -56,7 +56,11 @@ pub async fn sign(ports: Ports<'_>, request: &Request) -> Result<Signed, SignErr
     let entry = Entry { path: tag.target_path(), digest: subject.digest, size: subject.size };
     let published = publish::publish(ports, image.repository(), request.dry_run, |state, ring, now| {
         let documents = edit(state, ring, now, &entry, request.signer.as_ref())?;
-        Ok::<_, SignError>(Edit { documents, files: subject.manifest.iter().cloned().collect(), ..Edit::default() })
+        Ok::<_, SignError>(Edit {
+            documents,
+            files: subject.manifest.iter().cloned().collect(),
+            ..Edit::default()
+        })
     })
     .await?;
     Ok(Signed { tag, digest: subject.digest, size: subject.size, platforms: subject.platforms, published })
@@ -165,7 +169,8 @@ fn delegated(
     entry: &Entry,
 ) -> Result<Edited, SignError> {
     let name = role_name(role);
-    let before = state.delegated().get(&role.name).ok_or_else(|| SignError::Missing { role: name.clone() })?;
+    let before =
+        state.delegated().get(&role.name).ok_or_else(|| SignError::Missing { role: name.clone() })?;
     list(name, before.payload(), authority(signers, role), now, entry)
 }
 

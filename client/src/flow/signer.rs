@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bulla_keys_schema::author::{Delegation, TargetsEdit, TargetsEditError};
 use bulla_keys_schema::key::{Fingerprint, HeldRole, PublicKey};
 use bulla_keys_schema::metadata::{DelegatedRole, TargetInfo, Targets, Threshold, Version};
-use bulla_keys_schema::names::{DelegatedRoleName, PathPattern, RepositoryName, RoleName, SignerName, TargetPath};
+use bulla_keys_schema::names::{
+    DelegatedRoleName, PathPattern, RepositoryName, RoleName, SignerName, TargetPath,
+};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::submission::CurrentState;
 use bulla_keys_schema::verify::{RawMetadata, VerifyError};
@@ -127,7 +129,8 @@ impl Joining {
         let name = RoleName::Delegated(request.name.role().clone());
         let authority = authority_of(&targets, request.name.role()).ok_or(SignerError::HashBins)?;
         let offered = before.targets.iter().filter(|(path, _)| {
-            path.parse().is_ok_and(|path: TargetPath| request.patterns.iter().any(|pattern| pattern.matches(&path)))
+            path.parse()
+                .is_ok_and(|path: TargetPath| request.patterns.iter().any(|pattern| pattern.matches(&path)))
         });
         let offered = offered.map(|(path, info)| (path.clone(), info.clone())).collect();
         Ok(Self { version: next_version(state, &name), targets, name, authority, offered })
@@ -157,7 +160,8 @@ impl Joining {
             }
             None => {
                 let first = self.first_document(now);
-                ring.choose(&self.name, &self.authority, &BTreeSet::new()).map_err(SignerError::NotEnrolled)?;
+                ring.choose(&self.name, &self.authority, &BTreeSet::new())
+                    .map_err(SignerError::NotEnrolled)?;
                 edit.documents.push(first);
                 self.offered.clone()
             }
@@ -165,7 +169,8 @@ impl Joining {
         let before = state.targets().payload();
         let taken: BTreeMap<_, _> =
             before.targets.iter().filter(|(path, info)| listed.get(*path) == Some(*info)).collect();
-        let left: Vec<String> = before.targets.keys().filter(|path| !taken.contains_key(path)).cloned().collect();
+        let left: Vec<String> =
+            before.targets.keys().filter(|path| !taken.contains_key(path)).cloned().collect();
         if !left.is_empty() {
             return Err(SignerError::TagsLeft { tags: left });
         }
@@ -261,13 +266,17 @@ fn leave(state: &CurrentState, name: &SignerName, now: UtcTime) -> Result<(Edit,
     let mut targets = TargetsEdit::next(before, expires).ok_or(SignerError::LastVersion)?;
     targets.remove_delegation(name.role());
     let staying: Vec<&DelegatedRole> = signers.all().filter(|role| role.name != *name.role()).collect();
-    let released = signers.releases().and_then(|role| state.delegated().get(&role.name)).map(|doc| doc.payload());
+    let released =
+        signers.releases().and_then(|role| state.delegated().get(&role.name)).map(|doc| doc.payload());
     let dropped = released.map(|released| unvouched(state, released, &staying)).unwrap_or_default();
     let mut next = None;
     match released {
         Some(released) if staying.is_empty() => {
             targets.remove_delegation(&DelegatedRoleName::releases());
-            released.revoked.iter().for_each(|(path, tombstone)| targets.revoke_target(path, tombstone.clone()));
+            released
+                .revoked
+                .iter()
+                .for_each(|(path, tombstone)| targets.revoke_target(path, tombstone.clone()));
         }
         Some(released) => {
             targets.set_delegation(&releases(state, &layout, Some(name.role()), &[]))?;
@@ -303,7 +312,8 @@ fn unvouched(state: &CurrentState, released: &Targets, signers: &[&DelegatedRole
         let same = listed.is_some_and(|listed| listed.hashes == info.hashes && listed.length == info.length);
         same && path.parse().is_ok_and(|path| role.scope.matches(&path))
     };
-    let lost = released.targets.iter().filter(|(path, info)| !signers.iter().any(|role| vouches(role, path, info)));
+    let lost =
+        released.targets.iter().filter(|(path, info)| !signers.iter().any(|role| vouches(role, path, info)));
     lost.map(|(path, _)| path.clone()).collect()
 }
 
@@ -319,10 +329,7 @@ fn authority_of(targets: &Targets, name: &DelegatedRoleName) -> Option<Authority
     targets.delegation(name).map(|role| authority(&signers, role))
 }
 
-fn set_all<'a>(
-    edit: &mut TargetsEdit,
-    entries: impl IntoIterator<Item = (&'a String, &'a TargetInfo)>,
-) {
+fn set_all<'a>(edit: &mut TargetsEdit, entries: impl IntoIterator<Item = (&'a String, &'a TargetInfo)>) {
     for (path, info) in entries {
         if let (Ok(path), Some(digest)) = (path.parse(), info.hashes.as_sha256()) {
             edit.set_target(&path, digest, info.length);

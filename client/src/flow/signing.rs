@@ -44,7 +44,8 @@ impl<'a> KeyRing<'a> {
         chosen: &BTreeSet<Fingerprint>,
     ) -> Result<Vec<Fingerprint>, TooFewKeys> {
         let listed = authority.keys.fingerprints(&authority.table);
-        let mut here: Vec<Fingerprint> = listed.iter().filter(|key| self.find(key).is_some()).copied().collect();
+        let mut here: Vec<Fingerprint> =
+            listed.iter().filter(|key| self.find(key).is_some()).copied().collect();
         let threshold = authority.keys.threshold;
         if !threshold.is_met_by(here.len()) {
             let missing = listed.into_iter().filter(|key| !here.contains(key)).collect();
@@ -96,7 +97,8 @@ pub fn open(
     let name = &stored.name;
     let sealed = keys.sealed(name)?;
     let passphrase = passphrases.existing(name)?;
-    let secret = sealed.open(&passphrase).map_err(|source| UnlockError::Open { name: name.clone(), source })?;
+    let secret =
+        sealed.open(&passphrase).map_err(|source| UnlockError::Open { name: name.clone(), source })?;
     require_same(name, secret.public_key(), &stored.public)?;
     Ok(secret)
 }

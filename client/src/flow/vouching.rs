@@ -82,7 +82,8 @@ impl<'a> Repository<'a> {
         };
         let mut refused = None;
         for (path, info) in &listing.payload().targets {
-            let Some(tag) = path.parse::<Tag>().ok().filter(|_| info.hashes.as_sha256() == Some(digest)) else {
+            let Some(tag) = path.parse::<Tag>().ok().filter(|_| info.hashes.as_sha256() == Some(digest))
+            else {
                 continue;
             };
             match self.tag(&tag).await {
@@ -90,7 +91,8 @@ impl<'a> Repository<'a> {
                 Err(error) => refused = Some(error),
             }
         }
-        let mut tombstones = listing.payload().revoked.iter().filter(|(_, tombstone)| tombstone.digest == digest);
+        let mut tombstones =
+            listing.payload().revoked.iter().filter(|(_, tombstone)| tombstone.digest == digest);
         if let (None, Some((path, tombstone))) = (&refused, tombstones.next())
             && let Ok(tag) = path.as_str().parse()
         {
@@ -137,7 +139,9 @@ impl<'a> Repository<'a> {
                 }
                 signer => (role_name(role), signer?),
             };
-            if find(&signer.1, &path).as_ref().is_some_and(|own| own.hashes == info.hashes && own.length == info.length)
+            if find(&signer.1, &path)
+                .as_ref()
+                .is_some_and(|own| own.hashes == info.hashes && own.length == info.length)
             {
                 vouchers.push(voucher(&signer));
             }
@@ -149,7 +153,9 @@ impl<'a> Repository<'a> {
         Err(match (revoked, expired) {
             (Some(refusal), _) => refusal.into(),
             (None, Some(error)) => RefreshError::Chain(error).into(),
-            (None, None) => Refusal::NotVouched { repository: self.name.clone(), tag: tag.clone(), asked }.into(),
+            (None, None) => {
+                Refusal::NotVouched { repository: self.name.clone(), tag: tag.clone(), asked }.into()
+            }
         })
     }
 
@@ -174,15 +180,20 @@ impl<'a> Repository<'a> {
 
     /// Revoked if one of the roles says so, else never signed.
     fn absent(&self, tag: &Tag, sayings: &[Saying]) -> Refusal {
-        sayings.iter().find_map(|saying| self.revoked(tag, saying)).unwrap_or_else(|| Refusal::NotSigned {
-            repository: self.name.clone(),
-            tag: tag.clone(),
-        })
+        sayings
+            .iter()
+            .find_map(|saying| self.revoked(tag, saying))
+            .unwrap_or_else(|| Refusal::NotSigned { repository: self.name.clone(), tag: tag.clone() })
     }
 
     fn revoked(&self, tag: &Tag, (role, document): &Saying) -> Option<Refusal> {
         let tombstone = document.payload().revoked.get(&tag.target_path())?.clone();
-        Some(Refusal::Revoked { repository: self.name.clone(), tag: tag.clone(), role: role.clone(), tombstone })
+        Some(Refusal::Revoked {
+            repository: self.name.clone(),
+            tag: tag.clone(),
+            role: role.clone(),
+            tombstone,
+        })
     }
 
     fn bad_layout(&self) -> Refusal {

@@ -7,6 +7,7 @@ use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::names::{RepositoryName, Tag};
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// A registry that serves manifests.
 #[async_trait]
@@ -83,7 +84,10 @@ impl Manifest {
     /// # Errors
     /// The bytes are no manifest, or an entry has no SHA-256 digest.
     pub fn platforms(&self) -> Result<Vec<Platform>, NotAnIndex> {
-        let index: Index = serde_json::from_slice(&self.bytes).map_err(|_| NotAnIndex)?;
+        // Through a map, because serde would also read a struct from an array.
+        let object: serde_json::Map<String, Value> =
+            serde_json::from_slice(&self.bytes).map_err(|_| NotAnIndex)?;
+        let index: Index = serde_json::from_value(object.into()).map_err(|_| NotAnIndex)?;
         index.manifests.into_iter().map(Platform::try_from).collect()
     }
 }

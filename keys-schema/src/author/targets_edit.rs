@@ -162,7 +162,8 @@ pub enum TargetsEditError {
     },
 }
 
-/// Puts `keys` into `table`, under the ids it already declares for them where it does.
+/// Puts `keys` into `table`, under the ids it already declares for them where it does, and
+/// never under an id that it declares for another key.
 ///
 /// # Errors
 /// The fingerprint of a key that stands in `keys` twice.
@@ -174,9 +175,21 @@ pub(super) fn list_keys(table: &mut KeyTable, keys: &[PublicKey]) -> Result<Vec<
             return Err(key.fingerprint());
         }
         let known = table.iter().find(|(_, entry)| entry.key.as_ref() == Some(key)).map(|(id, _)| id.clone());
-        let id = known.unwrap_or_else(|| key_id(key));
-        table.entry(id.clone()).or_insert_with(|| KeyEntry::new(key.clone()));
+        let id = known.unwrap_or_else(|| {
+            let id = free_id(table, key);
+            table.insert(id.clone(), KeyEntry::new(key.clone()));
+            id
+        });
         ids.push(id);
     }
     Ok(ids)
+}
+
+/// The usual id of `key`, unless the table declares it for another key, which would be trusted
+/// in its place.
+fn free_id(table: &KeyTable, key: &PublicKey) -> KeyId {
+    let usual = key_id(key);
+    let others = (1..).filter_map(|n: u32| format!("{usual}-{n}").parse().ok());
+    let mut ids = std::iter::once(usual.clone()).chain(others);
+    ids.find(|id| !table.contains_key(id)).unwrap_or(usual)
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::json::{Json, Object, fold_case};
+use crate::json::{Json, Object, fold_case, shown};
 
 /// The bytes are JSON, but no metadata document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMetadata {
     /// Two members of one object differ in letter case only; Go would take either.
-    #[error("{at} has two members that differ only in letter case: {name:?}")]
+    #[error("{} has two members that differ only in letter case: \"{}\"", shown(at), shown(name))]
     CaseVariant {
         /// Where.
         at: String,
@@ -19,7 +19,7 @@ pub enum InvalidMetadata {
     #[error(transparent)]
     Json(#[from] crate::json::InvalidJson),
     /// A member is missing, or is not what it must be.
-    #[error("{at} must be {expected}")]
+    #[error("{} must be {expected}", shown(at))]
     Member {
         /// Where.
         at: String,
@@ -27,20 +27,20 @@ pub enum InvalidMetadata {
         expected: &'static str,
     },
     /// More entries than [`limits`](crate::limits) allow.
-    #[error("{at} has too many entries")]
+    #[error("{} has too many entries", shown(at))]
     TooMany {
         /// Where.
         at: String,
     },
     /// A member beside `signed` and `signatures`: unsigned text that some readers keep and
     /// some drop (Cure53 TUF-01-001).
-    #[error("unsigned member {name:?} beside `signed` and `signatures`")]
+    #[error("unsigned member \"{}\" beside `signed` and `signatures`", shown(name))]
     UnsignedMember {
         /// Its name.
         name: String,
     },
     /// The document is of another type or another version of the specification (C28).
-    #[error("{member} is {found:?}, expected {expected}")]
+    #[error("{member} is \"{}\", expected {expected}", shown(found))]
     WrongKind {
         /// `_type` or `spec_version`.
         member: &'static str,
@@ -69,19 +69,10 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn new(members: &'a Object, at: impl Into<String>) -> Result<Self, InvalidMetadata> {
         let at = at.into();
-        // Names without upper case and beyond ASCII fold to themselves, and JSON objects here
-        // have no duplicates: the common case costs nothing.
-        let plain = |name: &String| name.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase());
-        if members.keys().all(plain) {
-            return Ok(Self { at, members, taken: BTreeSet::new() });
+        match second_spelling(members) {
+            Some(name) => Err(InvalidMetadata::CaseVariant { at, name: name.to_owned() }),
+            None => Ok(Self { at, members, taken: BTreeSet::new() }),
         }
-        let mut folded = BTreeSet::new();
-        for name in members.keys() {
-            if !folded.insert(fold_case(name)) {
-                return Err(InvalidMetadata::CaseVariant { at, name: name.clone() });
-            }
-        }
-        Ok(Self { at, members, taken: BTreeSet::new() })
     }
 
     /// The path of a member, for messages.
@@ -126,15 +117,17 @@ impl<'a> Fields<'a> {
     pub(crate) fn rest(self) -> Result<Object, InvalidMetadata> {
         let known: BTreeSet<String> = self.taken.iter().map(|name| fold_case(name)).collect();
         let mut rest = Object::new();
-        for (name, value) in self.members {
-            if self.taken.contains(name.as_str()) {
+        for (outer, value) in self.members {
+            if self.taken.contains(outer.as_str()) {
                 continue;
             }
-            if known.contains(&fold_case(name)) {
-                return Err(InvalidMetadata::CaseVariant { at: self.at, name: name.clone() });
+            if known.contains(&fold_case(outer)) {
+                return Err(InvalidMetadata::CaseVariant { at: self.at, name: outer.clone() });
             }
-            refuse_case_variants(value, &format!("{}.{name}", self.at))?;
-            rest.insert(name.clone(), value.clone());
+            if let Some((path, name)) = case_variant(value) {
+                return Err(case_variant_at(&self.path(outer), path, name));
+            }
+            rest.insert(outer.clone(), value.clone());
         }
         Ok(rest)
     }
@@ -142,12 +135,42 @@ impl<'a> Fields<'a> {
 
 /// Applies the rule to uninterpreted values, at any depth.
 pub(crate) fn refuse_case_variants(value: &Json, at: &str) -> Result<(), InvalidMetadata> {
-    match value {
-        Json::Array(items) => items.iter().try_for_each(|item| refuse_case_variants(item, at)),
-        Json::Object(members) => {
-            Fields::new(members, at)?;
-            members.iter().try_for_each(|(name, inner)| refuse_case_variants(inner, &format!("{at}.{name}")))
-        }
-        _ => Ok(()),
+    match case_variant(value) {
+        Some((path, name)) => Err(case_variant_at(at, path, name)),
+        None => Ok(()),
     }
+}
+
+/// Names without upper case and beyond ASCII fold to themselves, and JSON objects here have
+/// no duplicates: the common case costs nothing.
+fn second_spelling(members: &Object) -> Option<&str> {
+    let plain = |name: &String| name.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase());
+    if members.keys().all(plain) {
+        return None;
+    }
+    let mut folded = BTreeSet::new();
+    members.keys().find(|name| !folded.insert(fold_case(name))).map(String::as_str)
+}
+
+/// The first name with a second spelling, and the way to it, innermost part first. The way is
+/// put together only when there is something to say: a name of megabytes above as many members
+/// would otherwise be copied once for each of them.
+fn case_variant(value: &Json) -> Option<(Vec<&str>, &str)> {
+    match value {
+        Json::Array(items) => items.iter().find_map(case_variant),
+        Json::Object(members) => match second_spelling(members) {
+            Some(name) => Some((Vec::new(), name)),
+            None => members.iter().find_map(|(name, inner)| {
+                let (mut path, variant) = case_variant(inner)?;
+                path.push(name);
+                Some((path, variant))
+            }),
+        },
+        _ => None,
+    }
+}
+
+fn case_variant_at(at: &str, path: Vec<&str>, name: &str) -> InvalidMetadata {
+    let at = path.into_iter().rev().fold(at.to_owned(), |at, part| format!("{at}.{part}"));
+    InvalidMetadata::CaseVariant { at, name: name.to_owned() }
 }

@@ -114,7 +114,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         name: "timestamp-lists-two-snapshots",
         rules: "C28",
-        error: "timestamp: timestamp.meta must be snapshot.json alone",
+        error: "timestamp: timestamp.meta must be an object with snapshot.json alone",
         build: |spoil| {
             let mut repo = Repo::new();
             if spoil {
@@ -237,7 +237,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         name: "snapshot-without-targets",
         rules: "C18",
-        error: "snapshot: snapshot.meta must be listing targets.json",
+        error: "snapshot: snapshot.meta must be an object that lists targets.json",
         build: |spoil| {
             let mut repo = Repo::new();
             if spoil {

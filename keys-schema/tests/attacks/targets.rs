@@ -145,7 +145,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         name: "target-with-unknown-digests-only",
         rules: "C27",
-        error: "targets: targets.targets.v1.hashes must be listing sha256 or sha512",
+        error: "targets: targets.targets.v1.hashes must be an object with sha256 or sha512",
         build: |spoil| {
             let mut repo = Repo::flat();
             if spoil {

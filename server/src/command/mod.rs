@@ -1,7 +1,10 @@
 //! The command line: one file per command; here they are listed and dispatched.
 
+mod backup;
+mod check;
 mod completions;
 mod man;
+mod restore;
 mod serve;
 mod token;
 
@@ -35,6 +38,9 @@ enum Command {
     Serve(Box<serve::Options>),
     #[command(subcommand)]
     Token(token::Options),
+    Check(check::CheckArgs),
+    Backup(backup::BackupArgs),
+    Restore(restore::RestoreArgs),
     Completions(completions::Options),
     Man(man::Options),
 }
@@ -44,15 +50,19 @@ impl Cli {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let result = match self.command {
-            Command::Serve(options) => options.run(),
-            Command::Token(options) => options.run(),
-            Command::Completions(options) => options.run(),
-            Command::Man(options) => options.run(),
+            Command::Serve(options) => options.run().map(|()| ExitCode::SUCCESS),
+            Command::Token(options) => options.run().map(|()| ExitCode::SUCCESS),
+            Command::Check(options) => check::run(options),
+            Command::Backup(options) => backup::run(options),
+            Command::Restore(options) => restore::run(options),
+            Command::Completions(options) => options.run().map(|()| ExitCode::SUCCESS),
+            Command::Man(options) => options.run().map(|()| ExitCode::SUCCESS),
         };
-        let Err(error) = result else { return ExitCode::SUCCESS };
-        // Nothing is left to be told if stderr is gone.
-        let _ = writeln!(io::stderr(), "error: {error:#}");
-        if error.is::<ConfigError>() { ExitCode::from(CONFIGURATION) } else { ExitCode::FAILURE }
+        result.unwrap_or_else(|error| {
+            // Nothing is left to be told if stderr is gone.
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            if error.is::<ConfigError>() { ExitCode::from(CONFIGURATION) } else { ExitCode::FAILURE }
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{Fault, duration};
+use crate::publish::Lifetimes;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -26,6 +27,12 @@ pub struct LifetimesConfig {
 impl Default for LifetimesConfig {
     fn default() -> Self {
         Self { timestamp: Duration::from_secs(DAY), snapshot: Duration::from_secs(7 * DAY) }
+    }
+}
+
+impl From<&LifetimesConfig> for Lifetimes {
+    fn from(config: &LifetimesConfig) -> Self {
+        Self::new(config.timestamp, config.snapshot)
     }
 }
 

@@ -155,7 +155,10 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let variables = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
         Config::load(Some(&path), variables)
-            .and_then(|config| config.validate().map(|()| config))
+            .and_then(|mut config| {
+                config.store.data = Some("data".into());
+                config.validate().map(|()| config)
+            })
             .map_err(|error| error.to_string())
     }
 

@@ -42,12 +42,10 @@ pub(super) enum Action {
 
 /// Reads the path of a URL after `/tuf/`; `None` for what cannot exist.
 pub(super) fn wanted(path: &str) -> Option<Wanted> {
-    // A target may be called `x/metadata/y.json`, a repository may end with `/targets`: what
-    // the last part looks like decides.
-    metadata(path).or_else(|| {
-        let targets = targets(path);
-        (!targets.is_empty()).then_some(Wanted::Target(targets))
-    })
+    // A target may be called `metadata/x.json`, a repository may end with `/targets`. A last
+    // part that starts with a digest tells: no version and no portable role looks like that.
+    let targets = targets(path);
+    if targets.is_empty() { metadata(path) } else { Some(Wanted::Target(targets)) }
 }
 
 fn metadata(path: &str) -> Option<Wanted> {
@@ -63,17 +61,20 @@ fn metadata(path: &str) -> Option<Wanted> {
 }
 
 fn targets(path: &str) -> Vec<(RepositoryName, Sha256Digest)> {
-    let Some(digest) = path.rsplit('/').next().and_then(decode).and_then(|file| {
-        file.split_once('.').and_then(|(hash, name)| (!name.is_empty()).then(|| hash.parse().ok())?)
-    }) else {
-        return Vec::new();
-    };
+    let Some(digest) = path.rsplit('/').next().and_then(hash_prefix) else { return Vec::new() };
     let mut found = Vec::new();
     for (at, _) in path.rmatch_indices("/targets/") {
         let repository = path.get(..at).and_then(decode).and_then(|name| name.parse().ok());
         found.extend(repository.map(|repository| (repository, digest)));
     }
     found
+}
+
+/// The digest in front of a target's name.
+fn hash_prefix(file: &str) -> Option<Sha256Digest> {
+    let file = decode(file)?;
+    let (hash, name) = file.split_once('.')?;
+    if name.is_empty() { None } else { hash.parse().ok() }
 }
 
 /// Reads method and path after `/api/v1/repositories/`: the known ending is split off from

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::app::App;
-use crate::lifecycle::Phase;
+use crate::phase::Phase;
 
 /// What these routes share.
 #[derive(Clone)]

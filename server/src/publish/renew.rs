@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::watch;
 
 use super::{PublishFailure, Publisher};
-use crate::lifecycle::Phase;
+use crate::phase::Phase;
 use crate::metrics::{Metrics, Outcome};
 use crate::store::{StoreError, TrustStore};
 

@@ -15,7 +15,6 @@ use bulla_keys_schema::verify::submission::{
 };
 
 use super::PublishFailure;
-use crate::config::LifetimesConfig;
 use crate::store::DocumentRef;
 use crate::vault::{KeySet, OnlineKeys};
 
@@ -29,17 +28,17 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
+    /// Timestamps and snapshots that are valid for so long.
+    #[must_use]
+    pub fn new(timestamp: Duration, snapshot: Duration) -> Self {
+        let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        Self { timestamp: seconds(timestamp), snapshot: seconds(snapshot) }
+    }
+
     /// Seconds that a timestamp is valid.
     #[must_use]
     pub const fn timestamp(self) -> i64 {
         self.timestamp
-    }
-}
-
-impl From<&LifetimesConfig> for Lifetimes {
-    fn from(config: &LifetimesConfig) -> Self {
-        let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-        Self { timestamp: seconds(config.timestamp), snapshot: seconds(config.snapshot) }
     }
 }
 

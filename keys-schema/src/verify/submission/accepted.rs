@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::digest::{Hashes, Sha256Digest};
 use crate::limits;
-use crate::metadata::{MetaInfo, Root, Snapshot, Targets, Timestamp, Version};
+use crate::metadata::{MetaInfo, Root, Snapshot, TargetInfo, Targets, Timestamp, Version};
 use crate::names::{DelegatedRoleName, RELEASES, RoleName};
 use crate::time::UtcTime;
 use crate::verify::submission::{CurrentState, Rejection};
@@ -91,7 +91,7 @@ impl AcceptedUpdate {
         for (name, document) in &self.delegated {
             for (path, info) in &document.payload().targets {
                 let at_top = self.targets.payload().targets.get(path);
-                if at_top.is_some_and(|top| top.hashes != info.hashes) {
+                if at_top.is_some_and(|top| !is_same(top, info)) {
                     let role = RoleName::Delegated(name.clone());
                     return Err(Rejection::SplitTarget { role, path: path.clone() });
                 }
@@ -105,7 +105,7 @@ impl AcceptedUpdate {
                 self.delegated.iter().filter(|(name, _)| name.as_str() != RELEASES).any(|(name, signer)| {
                     let speaks = self.targets.payload().delegation(name).is_some_and(|d| d.scope.matches(&target));
                     let listed = signer.payload().targets.get(path);
-                    speaks && listed.is_some_and(|listed| listed.hashes == info.hashes && listed.length == info.length)
+                    speaks && listed.is_some_and(|listed| is_same(listed, info))
                 })
             });
             if !vouched {
@@ -159,6 +159,10 @@ impl AcceptedUpdate {
         }
         let timestamp = step.timestamp().clone();
         let accepted = step.snapshot(snapshot_bytes)?;
+        let version_before = self.before.as_ref().map(|before| before.snapshot().version());
+        if snapshot.is_some() && version_before.is_some_and(|before| accepted.snapshot().version() <= before) {
+            return Err(SealError::SameSnapshot);
+        }
         if accepted.snapshot().payload().meta != self.meta() {
             return Err(SealError::OtherContent);
         }
@@ -254,9 +258,18 @@ pub enum SealError {
     /// The snapshot lists something else than the update.
     #[error("the snapshot does not describe the update")]
     OtherContent,
+    /// The snapshot has the version of the one before, or an older one: after a rotation of
+    /// online keys no client would notice, but a file must not change its content.
+    #[error("the snapshot is not newer than the one before")]
+    SameSnapshot,
     /// The timestamp has the version of the one before.
     #[error("the timestamp is not newer than the one before")]
     SameTimestamp,
+}
+
+/// Whether two roles mean the same bytes.
+fn is_same(one: &TargetInfo, other: &TargetInfo) -> bool {
+    one.hashes == other.hashes && one.length == other.length
 }
 
 /// Version, length and digest: the digest makes mix-and-match visible even where a version

@@ -97,11 +97,12 @@ fn check_roots(
         };
         let root = root.map_err(|source| Rejection::Verify { role: RoleName::Root, source })?;
         require_version(&RoleName::Root, wanted, root.version())?;
+        profile::check_root(root.payload(), authority.held_keys)?;
         roots.push(root);
     }
     if let Some(newest) = roots.last() {
         require_unexpired(&RoleName::Root, newest.expires(), authority.now)?;
-        profile::check_root(newest.payload(), authority.held_keys)?;
+        profile::check_online_keys(newest.payload(), authority.held_keys)?;
     }
     Ok(roots)
 }
@@ -195,8 +196,9 @@ pub enum Rejection {
         /// Which name.
         path: TargetPath,
     },
-    /// Two roles list a name with different digests; clients would disagree on which counts.
-    #[error("{path} has one digest in targets and another in {role}")]
+    /// Two roles list a name with different digests or lengths; clients would disagree on
+    /// which counts.
+    #[error("{path} has one digest or length in targets and another in {role}")]
     SplitTarget {
         /// The delegated role.
         role: RoleName,

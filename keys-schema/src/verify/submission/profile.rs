@@ -9,20 +9,28 @@ use crate::metadata::{Children, DelegatedRole, KeyTable, RoleKeys, Root, Scope, 
 use crate::names::{RELEASES, RoleName, TargetPath};
 use crate::verify::submission::Rejection;
 
+/// What holds for every root of a chain: who holds a key of one in the middle could lead the
+/// clients that stopped there another way.
 pub(super) fn check_root(root: &Root, held: &BTreeSet<Fingerprint>) -> Result<(), Rejection> {
     if !root.consistent_snapshot {
         return refuse(&RoleName::Root, "consistent_snapshot must be true");
     }
     for role in TopLevelRole::ALL {
-        let (name, keys) = (role_name(role), root.role(role));
-        let fingerprints = check_keys(&name, keys, &root.keys)?;
-        match role {
-            TopLevelRole::Root | TopLevelRole::Targets => refuse_held(&name, &fingerprints, held)?,
-            TopLevelRole::Snapshot | TopLevelRole::Timestamp => {
-                if !keys.threshold.is_met_by(fingerprints.intersection(held).count()) {
-                    return Err(Rejection::OnlineKeys { role: name });
-                }
-            }
+        let name = role_name(role);
+        let fingerprints = check_keys(&name, root.role(role), &root.keys)?;
+        if matches!(role, TopLevelRole::Root | TopLevelRole::Targets) {
+            refuse_held(&name, &fingerprints, held)?;
+        }
+    }
+    Ok(())
+}
+
+/// The newest root must let this server sign what it has to sign.
+pub(super) fn check_online_keys(root: &Root, held: &BTreeSet<Fingerprint>) -> Result<(), Rejection> {
+    for role in [TopLevelRole::Snapshot, TopLevelRole::Timestamp] {
+        let keys = root.role(role);
+        if !keys.threshold.is_met_by(keys.fingerprints(&root.keys).intersection(held).count()) {
+            return Err(Rejection::OnlineKeys { role: role_name(role) });
         }
     }
     Ok(())
@@ -48,6 +56,11 @@ pub(super) fn check_targets(
     let Children::Roles(children) = &delegations.children else {
         return refuse(role, "hash bins are not readable by all clients");
     };
+    // Any signer may sign `releases`, for names that signers vouch for. What lies below it
+    // nobody vouches for, and other clients would believe it before they ask the signers.
+    if role.as_str() == RELEASES && !children.is_empty() {
+        return refuse(role, "releases must not delegate: every tag in it needs a signer");
+    }
     for child in children {
         let name = RoleName::Delegated(child.name.clone());
         check_child(&name, child)?;

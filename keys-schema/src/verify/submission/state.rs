@@ -49,13 +49,12 @@ impl CurrentState {
             let Some(delegations) = &delegator.payload().delegations else { continue };
             let Children::Roles(children) = &delegations.children else { continue };
             for child in children {
-                if delegated.contains_key(&child.name) {
-                    continue;
-                }
+                // Every edge is verified, also the second one to a role.
                 let role = RoleName::Delegated(child.name.clone());
                 let document = load_targets(dialect, documents, &role, (&child.keys, &delegations.keys))?;
-                delegated.insert(child.name.clone(), document.clone());
-                delegators.push(document);
+                if delegated.insert(child.name.clone(), document.clone()).is_none() {
+                    delegators.push(document);
+                }
             }
         }
         Ok(Self { root, timestamp, snapshot, targets, delegated })

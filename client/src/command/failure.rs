@@ -1,0 +1,539 @@
+//! The one place that maps an error to its exit code and to what to do about it.
+//!
+//! Codes never change meaning.
+
+use std::process::ExitCode;
+
+use bulla_keys_schema::key::OpenError;
+use bulla_keys_schema::verify::{ChainError, RootError, VerifyError as SignatureError};
+
+use crate::adapter::tuf_http::InvalidConnection;
+use crate::adapter::unattended::VARIABLE;
+use crate::cache::CacheError;
+use crate::config::InvalidConfig;
+use crate::flow::init::InitError;
+use crate::flow::key::KeyError;
+use crate::flow::publish::PublishError;
+use crate::flow::refresh::RefreshError;
+use crate::flow::revoke::RevokeError;
+use crate::flow::sign::SignError;
+use crate::flow::signer::SignerError;
+use crate::flow::signing::{TooFewKeys, UnlockError};
+use crate::flow::verify::{Refusal, VerifyError};
+use crate::pins::{BadThreshold, PinsError};
+use crate::port::{KeyStoreError, PassphraseError, RegistryError, TrustServerError};
+use crate::report::ErrorReport;
+use crate::wiring::{NoHome, UnreadableCertificates};
+
+/// How `bulla` ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// A defect, or the system failed.
+    Internal = 1,
+    /// Used wrongly.
+    Usage = 2,
+    /// Configuration or pins invalid.
+    Configuration = 3,
+    /// No trust data: unknown repository, or none pinned.
+    NoTrustData = 10,
+    /// Tag unknown at the registry.
+    TagUnknown = 11,
+    /// Signature or threshold not met.
+    NotSigned = 12,
+    /// Metadata stale or expired.
+    Expired = 13,
+    /// Revoked.
+    Revoked = 14,
+    /// Rollback or tampering.
+    Tampered = 15,
+    /// Not authorised.
+    Unauthorised = 30,
+    /// Server or registry unreachable.
+    Unreachable = 31,
+    /// Concurrent change, retry.
+    Busy = 40,
+    /// Interrupted.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// An error, explained.
+pub(super) struct Failure {
+    message: String,
+    pub(super) exit: Exit,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// As it is printed.
+    pub(super) fn report(&self) -> ErrorReport {
+        ErrorReport { message: self.message.clone(), hint: self.hint.clone(), exit_code: self.exit as u8 }
+    }
+}
+
+type Explained = (Exit, Option<String>);
+
+/// Finds out what an error means.
+pub(super) fn explain(error: &anyhow::Error) -> Failure {
+    let (exit, hint) = classify(error);
+    Failure { message: error.to_string(), exit, hint }
+}
+
+fn classify(error: &anyhow::Error) -> Explained {
+    if let Some(error) = error.downcast_ref() {
+        return verify(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return sign(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return init(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return signer(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return revoke(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return refresh(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return key(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return key_store(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return pins(error);
+    }
+    settings(error)
+}
+
+fn settings(error: &anyhow::Error) -> Explained {
+    if error.is::<InvalidConfig>() {
+        return (Exit::Configuration, hint("correct or remove the file"));
+    }
+    if error.is::<NoHome>() {
+        return (Exit::Configuration, hint("name a folder: --home DIR or BULLA_HOME"));
+    }
+    if error.is::<BadThreshold>() {
+        return (Exit::Usage, hint("--threshold must be between 1 and the number of root keys"));
+    }
+    match error.downcast_ref() {
+        Some(InvalidConnection::Token) => {
+            return (Exit::Configuration, hint("copy the token again into BULLA_TOKEN"));
+        }
+        Some(InvalidConnection::Certificates) => {
+            return (Exit::Configuration, hint("name a PEM file with --ca-cert or --registry-ca-cert"));
+        }
+        Some(InvalidConnection::Tls { .. }) => return (Exit::Internal, None),
+        None => {}
+    }
+    if error.is::<UnreadableCertificates>() {
+        return (Exit::Configuration, hint("name a readable PEM file with --ca-cert or --registry-ca-cert"));
+    }
+    if error.is::<super::signer::UnusableFile>() {
+        return (Exit::Usage, hint("name another file"));
+    }
+    if error.is::<super::man::UnwritablePages>() {
+        return (Exit::Usage, hint("name a folder that exists and can be written"));
+    }
+    if error.is::<super::NoTag>() {
+        return (Exit::Usage, hint("name a tag: REPOSITORY:TAG"));
+    }
+    (Exit::Internal, None)
+}
+
+fn verify(error: &VerifyError) -> Explained {
+    match error {
+        VerifyError::NothingNamed => (Exit::Usage, hint("name a tag: REPOSITORY:TAG")),
+        VerifyError::Refresh(error) => refresh(error),
+        VerifyError::Refused(refusal) => refused(refusal),
+        VerifyError::Registry(error) => registry(error),
+    }
+}
+
+fn refused(refusal: &Refusal) -> Explained {
+    match refusal {
+        Refusal::DigestNotSigned { .. } => {
+            (Exit::NotSigned, hint("sign a tag that means it: bulla sign REPOSITORY:TAG@sha256:DIGEST"))
+        }
+        Refusal::Layout { repository } => {
+            (Exit::Tampered, hint(&format!("look at the roles: bulla inspect {repository} --pretty")))
+        }
+        Refusal::Moved { repository, signed, .. } => (
+            Exit::Tampered,
+            hint(&format!(
+                "do not pull the tag; pull what was signed, {repository}@{}, or have the new image signed",
+                signed.to_oci()
+            )),
+        ),
+        Refusal::NotSigned { repository, tag } => {
+            (Exit::NotSigned, hint(&format!("whoever may sign it runs: bulla sign {repository}:{tag}")))
+        }
+        Refusal::NotVouched { repository, tag, asked } => {
+            let asked: Vec<String> = asked.iter().map(ToString::to_string).collect();
+            let who = if asked.is_empty() { "no signer may".to_owned() } else { asked.join(" or ") };
+            (
+                Exit::NotSigned,
+                hint(&format!("one of its signers ({who}) runs: bulla sign {repository}:{tag}")),
+            )
+        }
+        Refusal::Revoked { repository, tag, .. } => (
+            Exit::Revoked,
+            hint(&format!("do not use it; a repaired image is signed again: bulla sign {repository}:{tag}")),
+        ),
+        Refusal::Size { .. } => (Exit::Tampered, hint("do not pull it; have the image signed again")),
+    }
+}
+
+fn refresh(error: &RefreshError) -> Explained {
+    match error {
+        RefreshError::Cache(CacheError::Busy { .. }) => {
+            (Exit::Busy, hint("wait for the other program, or end it"))
+        }
+        RefreshError::Cache(CacheError::Io { .. }) => {
+            (Exit::Internal, hint("check the folder, or name another: --home DIR"))
+        }
+        RefreshError::Chain(error) => chain(error),
+        RefreshError::NotCached { .. } | RefreshError::Offline { .. } => {
+            (Exit::Unreachable, hint("try again when the trust server is back"))
+        }
+        RefreshError::NotPinned { repository } => (
+            Exit::NoTrustData,
+            hint(&format!(
+                "ask its admin for the root digest: bulla trust add {repository} --root-sha256 HEX"
+            )),
+        ),
+        RefreshError::PinNotMet { repository, source } => (
+            root(source).0,
+            hint(&format!(
+                "do not trust this server; if the admin confirms a new root: bulla trust remove {repository}, then bulla trust add"
+            )),
+        ),
+        RefreshError::Pins(error) => pins(error),
+        RefreshError::Root(error) => root(error),
+        RefreshError::Server(error) => server(error),
+        RefreshError::UnknownRepository { repository } => (
+            Exit::NoTrustData,
+            hint(&format!(
+                "check the name, --server and BULLA_TOKEN; its admin begins it with: bulla init {repository}"
+            )),
+        ),
+    }
+}
+
+fn chain(error: &ChainError) -> Explained {
+    match error {
+        ChainError::Expired { role, .. } => expired(role.as_str()),
+        ChainError::Verify { source, .. } => signatures(source),
+        ChainError::Mismatch { .. }
+        | ChainError::Missing { .. }
+        | ChainError::NotDelegated { .. }
+        | ChainError::RoleRemoved { .. }
+        | ChainError::Rollback { .. }
+        | ChainError::TooLarge { .. }
+        | ChainError::Version { .. } => tampered(),
+    }
+}
+
+fn root(error: &RootError) -> Explained {
+    match error {
+        RootError::ClockWentBack { .. } => (Exit::Expired, hint("set the clock of this machine right")),
+        RootError::Expired { .. } => expired("root"),
+        RootError::Verify(source) => signatures(source),
+        RootError::TooLarge { .. } | RootError::TooLong | RootError::Version { .. } => tampered(),
+    }
+}
+
+fn expired(role: &str) -> Explained {
+    let who = match role {
+        "timestamp" | "snapshot" => {
+            "the trust server renews it; if it does not, it is down, or somebody holds back its answers"
+                .to_owned()
+        }
+        "root" => "its admin signs a new root".to_owned(),
+        "targets" => "its admin signs anything in the repository again".to_owned(),
+        role => format!("whoever signs for {role} signs any tag again"),
+    };
+    (Exit::Expired, Some(who))
+}
+
+fn signatures(error: &SignatureError) -> Explained {
+    match error {
+        SignatureError::Threshold { missing, .. } => {
+            let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+            (Exit::NotSigned, hint(&format!("signatures of these keys are missing: {}", missing.join(", "))))
+        }
+        _ => tampered(),
+    }
+}
+
+fn tampered() -> Explained {
+    (Exit::Tampered, hint("do not pull; tell the admin of the trust server what happened"))
+}
+
+fn server(error: &TrustServerError) -> Explained {
+    match error {
+        TrustServerError::Changed { .. } => (Exit::Busy, hint("try again")),
+        TrustServerError::NotConfigured => {
+            (Exit::Usage, hint("name it: --server URL, BULLA_SERVER, or server in config.toml"))
+        }
+        TrustServerError::NotFound { .. } => {
+            (Exit::NoTrustData, hint("check the name, and that BULLA_TOKEN may publish it"))
+        }
+        TrustServerError::Refused { hint, .. } => (Exit::Usage, hint.clone()),
+        TrustServerError::TooLarge { .. } => tampered(),
+        TrustServerError::Forbidden { .. } => {
+            (Exit::Unauthorised, hint("ask the server's admin for a token that may"))
+        }
+        TrustServerError::Unauthorised { .. } => {
+            (Exit::Unauthorised, hint("put a valid token into BULLA_TOKEN"))
+        }
+        TrustServerError::Unavailable { .. } => (Exit::Unreachable, hint("try again later")),
+        TrustServerError::Unexpected { .. } => (Exit::Unreachable, hint("check --server")),
+        TrustServerError::Unreachable { .. } => {
+            (Exit::Unreachable, hint("check --server, --ca-cert and the network"))
+        }
+    }
+}
+
+fn registry(error: &RegistryError) -> Explained {
+    match error {
+        RegistryError::Credentials { host, .. } => {
+            (Exit::Unauthorised, hint(&format!("log in again: docker login {host}")))
+        }
+        RegistryError::Mismatch { .. } | RegistryError::TooLarge { .. } => {
+            (Exit::Tampered, hint("do not pull; tell the admin of the registry what happened"))
+        }
+        RegistryError::NoHost { .. } => {
+            (Exit::Usage, hint("name the registry: registry.example.com/team/app:TAG"))
+        }
+        RegistryError::Unauthorised { host, .. } => {
+            (Exit::Unauthorised, hint(&format!("check the name, and log in: docker login {host}")))
+        }
+        RegistryError::Unexpected { .. } => (Exit::Unreachable, hint("check that this is a registry")),
+        RegistryError::Unknown { .. } => (Exit::TagUnknown, hint("check the tag, or push it first")),
+        RegistryError::Unreachable { .. } => {
+            (Exit::Unreachable, hint("check the name and the network, --registry-ca-cert or --plain-http"))
+        }
+    }
+}
+
+fn publish(error: &PublishError) -> Explained {
+    match error {
+        PublishError::Entropy(_) | PublishError::Sign { .. } => (Exit::Internal, None),
+        PublishError::NotConfirmed { repository, .. } => {
+            (Exit::Tampered, hint(&format!("look at what is there: bulla inspect {repository} --pretty")))
+        }
+        PublishError::Refresh(error) => refresh(error),
+        PublishError::Server(error) => server(error),
+        PublishError::Store(error) => key_store(error),
+        PublishError::TooBusy { .. } => (Exit::Busy, hint("try again when fewer change it at once")),
+        PublishError::TooFewKeys(error) => too_few_keys(error),
+        PublishError::Unlock(error) => unlock(error),
+    }
+}
+
+fn too_few_keys(error: &TooFewKeys) -> Explained {
+    let missing: Vec<String> = error.missing.iter().map(ToString::to_string).collect();
+    (Exit::NotSigned, hint(&format!("sign where these keys are: {}", missing.join(", "))))
+}
+
+fn sign(error: &SignError) -> Explained {
+    match error {
+        SignError::HashBins | SignError::Missing { .. } | SignError::NoReleases => {
+            (Exit::Usage, hint("use the tool that made this repository"))
+        }
+        SignError::LastVersion { .. } => (Exit::Internal, None),
+        SignError::NoSigner { unable, .. } => match unable.first() {
+            Some(error) => too_few_keys(error),
+            None => (Exit::NotSigned, hint("the admin adds a signer: bulla signer add")),
+        },
+        SignError::NoTag { .. } => (Exit::Usage, hint("name a tag: REPOSITORY:TAG@sha256:DIGEST")),
+        SignError::OtherDigest { .. } => (Exit::Tampered, hint("sign nothing; ask who pushed to this tag")),
+        SignError::OtherSize { .. } => (Exit::Usage, hint("leave --size out, or correct it")),
+        SignError::OutOfScope { .. } => (Exit::NotSigned, hint("sign as another signer: --as SIGNER")),
+        SignError::Platforms(_) => (Exit::Usage, hint("leave --platforms out")),
+        SignError::PlatformsOffline => (Exit::Usage, hint("leave --platforms or --size out")),
+        SignError::Publish(error) => publish(error),
+        SignError::Registry(error) => registry(error),
+        SignError::SeveralSigners { .. } => (Exit::Usage, hint("choose one: --as SIGNER")),
+        SignError::TooFewKeys(error) => too_few_keys(error),
+        SignError::UnknownSigner { name } => (
+            Exit::Usage,
+            hint(&format!("the admin adds it: bulla signer add REPOSITORY {name} --key FILE.pub")),
+        ),
+    }
+}
+
+fn init(error: &InitError) -> Explained {
+    match error {
+        InitError::Exists { repository } => (
+            Exit::Usage,
+            hint(&format!(
+                "use it; pin its root here if it is yours: bulla trust add {repository} --root-key FILE.pub"
+            )),
+        ),
+        InitError::NoKey { name } => (
+            Exit::Usage,
+            hint(&format!(
+                "make it: bulla key generate {name}, or name others: --root-key NAME --targets-key NAME"
+            )),
+        ),
+        InitError::OnlineKey(_) => (Exit::Unreachable, hint("check --server")),
+        InitError::OtherPin { scope, .. } => (
+            Exit::Configuration,
+            hint(&format!("sign with the pinned root keys, or remove the pin: bulla trust remove {scope}")),
+        ),
+        InitError::Pinned { repository } => (
+            Exit::Configuration,
+            hint(&format!("if it shall begin anew with another root: bulla trust remove {repository}")),
+        ),
+        InitError::Pins(error) => pins(error),
+        InitError::Publish(error) => publish(error),
+        InitError::Root(_) => (Exit::Usage, hint("name different keys: --root-key NAME, once each")),
+        InitError::Sign { .. } => (Exit::Internal, None),
+        InitError::Store(error) => key_store(error),
+        InitError::Threshold { .. } => {
+            (Exit::Usage, hint("name more keys with --root-key, or lower --root-threshold"))
+        }
+        InitError::Unlock(error) => unlock(error),
+    }
+}
+
+fn signer(error: &SignerError) -> Explained {
+    match error {
+        SignerError::Edit(_) | SignerError::Threshold { .. } => {
+            (Exit::Usage, hint("name different keys: --key FILE.pub, once each, and a --threshold that fits"))
+        }
+        SignerError::Enrolment(_)
+        | SignerError::EnrolmentSize { .. }
+        | SignerError::EnrolmentVersion { .. } => (
+            Exit::NotSigned,
+            hint("have the signer run bulla signer enrol again, with the same name, keys and tags"),
+        ),
+        SignerError::Exists { name } => (
+            Exit::Usage,
+            hint(&format!("choose another name, or first: bulla signer remove REPOSITORY {name}")),
+        ),
+        SignerError::HashBins => (Exit::Usage, hint("use the tool that made this repository")),
+        SignerError::LastVersion => (Exit::Internal, None),
+        SignerError::NotEnrolled(_) => (
+            Exit::NotSigned,
+            hint(
+                "where the keys are, run: bulla signer enrol REPOSITORY NAME --key KEYNAME --out FILE; then add --enrolment FILE here",
+            ),
+        ),
+        SignerError::Publish(error) => publish(error),
+        SignerError::TagsLeft { .. } => {
+            (Exit::Usage, hint("revoke them first, or let the first signer sign all tags: leave --tags out"))
+        }
+        SignerError::Unknown { .. } => (Exit::Usage, hint("list the signers: bulla signer list REPOSITORY")),
+    }
+}
+
+fn revoke(error: &RevokeError) -> Explained {
+    match error {
+        RevokeError::Already { .. } => (Exit::Revoked, hint("nothing needs to be done")),
+        RevokeError::HashBins | RevokeError::NoReleases => {
+            (Exit::Usage, hint("use the tool that made this repository"))
+        }
+        RevokeError::LastVersion { .. } => (Exit::Internal, None),
+        RevokeError::NotSigned { repository, .. } => {
+            (Exit::NotSigned, hint(&format!("list what is signed: bulla inspect {repository} --pretty")))
+        }
+        RevokeError::Publish(error) => publish(error),
+    }
+}
+
+fn key(error: &KeyError) -> Explained {
+    match error {
+        KeyError::Entropy(_) | KeyError::Make(_) => (Exit::Internal, None),
+        KeyError::Exists { name } => {
+            (Exit::Usage, hint(&format!("choose another name; to look at it: bulla key show {name}")))
+        }
+        KeyError::Passphrase(error) => passphrase(error),
+        KeyError::Store(error) => key_store(error),
+        KeyError::Unlock(error) => unlock(error),
+    }
+}
+
+fn unlock(error: &UnlockError) -> Explained {
+    match error {
+        UnlockError::Halves { name } => (
+            Exit::Configuration,
+            hint(&format!("somebody changed one of the files of key {name}: restore them from a copy")),
+        ),
+        UnlockError::Open { source: OpenError::WrongPassphrase, .. } => {
+            (Exit::Usage, hint("try again; if the passphrase is right, restore the key file from a copy"))
+        }
+        UnlockError::Open { .. } => (Exit::Configuration, hint("restore the key file from a copy")),
+        UnlockError::Passphrase(error) => passphrase(error),
+        UnlockError::Store(error) => key_store(error),
+    }
+}
+
+fn passphrase(error: &PassphraseError) -> Explained {
+    match error {
+        PassphraseError::Differ { .. } => (Exit::Usage, hint("try again")),
+        PassphraseError::Empty { .. } => {
+            (Exit::Usage, hint(&format!("choose one; in pipelines check that {VARIABLE} is filled")))
+        }
+        PassphraseError::File { .. } => {
+            (Exit::Usage, hint("--passphrase-file must hold one passphrase of at most 4096 bytes"))
+        }
+        PassphraseError::Interrupted => (Exit::Interrupted, None),
+        PassphraseError::NobodyToAsk { variable, .. } => {
+            (Exit::Usage, hint(&format!("set {variable} or {VARIABLE}, or name a --passphrase-file")))
+        }
+        PassphraseError::NobodyToAskForNew { .. } => (Exit::Usage, hint("name a --new-passphrase-file")),
+        PassphraseError::Terminal { .. } => (Exit::Internal, hint("name a --passphrase-file")),
+        PassphraseError::Variable { variable } => (Exit::Usage, hint(&format!("set {variable} anew"))),
+    }
+}
+
+fn key_store(error: &KeyStoreError) -> Explained {
+    match error {
+        KeyStoreError::Exists { .. } => (Exit::Usage, hint("choose another name, or move the file away")),
+        KeyStoreError::Invalid { .. } => (Exit::Configuration, hint("restore the file from a copy")),
+        KeyStoreError::Io { .. } => (Exit::Internal, hint("check the folder, or name another: --home DIR")),
+        KeyStoreError::OpenToOthers { path, .. } => (
+            Exit::Configuration,
+            hint(&format!(
+                "close it, and change its passphrase if others saw it: chmod 600 {}",
+                path.display()
+            )),
+        ),
+        KeyStoreError::Unknown { .. } => (Exit::Usage, hint("list the keys: bulla key list")),
+    }
+}
+
+fn pins(error: &PinsError) -> Explained {
+    match error {
+        PinsError::Exists { scope } => (
+            Exit::Configuration,
+            hint(&format!(
+                "a root does not change by itself; if the admin confirms it: bulla trust remove {scope}"
+            )),
+        ),
+        PinsError::Invalid { .. } => {
+            (Exit::Configuration, hint("correct the file; until then nothing is trusted"))
+        }
+        PinsError::Io { .. } => {
+            (Exit::Configuration, hint("check the file, or name another folder: --home DIR"))
+        }
+        PinsError::Unknown { .. } => (Exit::Usage, hint("list the pins: bulla trust list")),
+    }
+}
+
+fn hint(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
