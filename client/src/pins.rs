@@ -120,6 +120,18 @@ impl PinnedRoot {
     }
 }
 
+impl fmt::Display for PinnedRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Document(digest) => write!(f, "the root document {}", digest.to_oci()),
+            Self::Keys { fingerprints, threshold } => {
+                let keys: Vec<String> = fingerprints.iter().map(ToString::to_string).collect();
+                write!(f, "{threshold} of the root keys {}", keys.join(", "))
+            }
+        }
+    }
+}
+
 impl PinnedRoot {
     /// The form in which the core compares a root with it.
     #[must_use]

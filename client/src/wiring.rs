@@ -35,13 +35,13 @@ const CA_BYTES: u64 = 4 * 1024 * 1024;
 #[command(next_help_heading = "Global options")]
 pub struct GlobalArgs {
     /// URL of the trust server
-    #[arg(long, global = true, value_name = "URL", env = "BULLA_SERVER")]
+    #[arg(long, global = true, value_name = "URL", env = "BULLA_SERVER", hide_env_values = true)]
     pub server: Option<ServerUrl>,
     /// Folder of keys, pins and cache [default: ~/.bulla]
-    #[arg(long, global = true, value_name = "DIR", env = "BULLA_HOME")]
+    #[arg(long, global = true, value_name = "DIR", env = "BULLA_HOME", hide_env_values = true)]
     pub home: Option<PathBuf>,
     /// PEM file with more certificate authorities for the trust server
-    #[arg(long, global = true, value_name = "FILE", env = "BULLA_CA_CERT")]
+    #[arg(long, global = true, value_name = "FILE", env = "BULLA_CA_CERT", hide_env_values = true)]
     pub ca_cert: Option<PathBuf>,
     /// PEM file with more certificate authorities for registries; a registry on this machine is
     /// then spoken with over TLS too

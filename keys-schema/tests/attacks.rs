@@ -25,13 +25,19 @@ mod delegations;
 mod fixture;
 #[path = "attacks/formats.rs"]
 mod formats;
+#[path = "attacks/life.rs"]
+mod life;
 #[path = "attacks/online.rs"]
 mod online;
+#[path = "attacks/properties.rs"]
+mod properties;
 #[path = "attacks/roots.rs"]
 mod roots;
 mod support;
 #[path = "attacks/targets.rs"]
 mod targets;
+#[path = "attacks/uploads.rs"]
+mod uploads;
 
 use std::collections::BTreeSet;
 use std::fs;

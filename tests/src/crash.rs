@@ -6,6 +6,7 @@
 use std::fmt;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::str::FromStr;
@@ -71,6 +72,8 @@ pub struct Running {
 impl Running {
     /// Starts a program.
     pub fn start(mut command: Command) -> Self {
+        // A group of its own, so that a kill reaches what runs under strace too.
+        command.process_group(0);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         let lines = Arc::new(Mutex::new(Vec::new()));
@@ -93,8 +96,8 @@ impl Running {
     }
 
     /// Kills it in the middle of whatever it does; returns what it had printed.
-    pub fn kill(mut self) -> Vec<String> {
-        self.child.kill().unwrap();
+    pub fn kill(self) -> Vec<String> {
+        self.kill_group();
         self.finish().1
     }
 
@@ -103,12 +106,17 @@ impl Running {
         let start = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
             if start.elapsed() > Duration::from_secs(60) {
-                self.child.kill().unwrap();
+                self.kill_group();
                 panic!("the program does not end");
             }
             std::thread::sleep(Duration::from_millis(2));
         }
         self.finish()
+    }
+
+    fn kill_group(&self) {
+        let group = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
     }
 
     fn finish(mut self) -> (ExitStatus, Vec<String>) {

@@ -1,6 +1,8 @@
 //! tests
 
+pub mod cli;
 pub mod peers;
+pub mod programs;
 pub mod publisher;
 pub mod server;
 

@@ -38,7 +38,7 @@ async fn follow(server: &TestServer, repository: &str, now: UtcTime) -> Result<[
         }
         chain.step(response.bytes().await.expect("a body")).map_err(|e| e.to_string())?;
     }
-    let root = chain.finish(now).map_err(|e| e.to_string())?;
+    let root = chain.finish(now, None).map_err(|e| e.to_string())?;
     let root_version = root.root().version();
     let timestamp = file(server, repository, "timestamp.json").await;
     let step = root.timestamp(Floor::none(), timestamp).map_err(|e| e.to_string())?;
@@ -160,7 +160,7 @@ async fn refusals_name_rule_role_and_versions() {
     let last = broken.len() - 10;
     broken[last] ^= 1;
     for (what, parts, rule, role) in [
-        ("nothing", vec![], "empty", None),
+        ("a target alone", vec![Upload::Target(b"{}".to_vec())], "empty", None),
         ("a version left out", skipped.clone(), "version", Some("alice")),
         ("releases alone", vec![named("2.releases.json", releases)], "unvouched", None),
         ("a snapshot", vec![named("2.snapshot.json", alice)], "online-role", Some("snapshot")),

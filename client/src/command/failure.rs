@@ -178,12 +178,15 @@ fn refused(refusal: &Refusal) -> Explained {
         Refusal::NotSigned { repository, tag } => {
             (Exit::NotSigned, hint(&format!("whoever may sign it runs: bulla sign {repository}:{tag}")))
         }
+        Refusal::NotVouched { repository, asked, .. } if asked.is_empty() => (
+            Exit::NotSigned,
+            hint(&format!("no signer may sign this tag; its admin runs: bulla signer add {repository}")),
+        ),
         Refusal::NotVouched { repository, tag, asked } => {
             let asked: Vec<String> = asked.iter().map(ToString::to_string).collect();
-            let who = if asked.is_empty() { "no signer may".to_owned() } else { asked.join(" or ") };
             (
                 Exit::NotSigned,
-                hint(&format!("one of its signers ({who}) runs: bulla sign {repository}:{tag}")),
+                hint(&format!("{} may sign it, and runs: bulla sign {repository}:{tag}", asked.join(" or "))),
             )
         }
         Refusal::Revoked { repository, tag, .. } => (
@@ -212,7 +215,7 @@ fn refresh(error: &RefreshError) -> Explained {
                 "ask its admin for the root digest: bulla trust add {repository} --root-sha256 HEX"
             )),
         ),
-        RefreshError::PinNotMet { repository, source } => (
+        RefreshError::PinNotMet { repository, source, .. } => (
             root(source).0,
             hint(&format!(
                 "do not trust this server; if the admin confirms a new root: bulla trust remove {repository}, then bulla trust add"
@@ -284,7 +287,7 @@ fn server(error: &TrustServerError) -> Explained {
     match error {
         TrustServerError::Changed { .. } => (Exit::Busy, hint("try again")),
         TrustServerError::NotConfigured => {
-            (Exit::Usage, hint("name it: --server URL, BULLA_SERVER, or server in config.toml"))
+            (Exit::Configuration, hint("name it: --server URL, BULLA_SERVER, or server in config.toml"))
         }
         TrustServerError::NotFound { .. } => {
             (Exit::NoTrustData, hint("check the name, and that BULLA_TOKEN may publish it"))

@@ -24,12 +24,12 @@ pub use failure::Exit;
 
 use crate::flow::verify::{Refusal, VerifyError};
 use crate::output::Output;
-use crate::report::VerdictReport;
+use crate::report::{ErrorReport, VerdictReport};
 use crate::wiring::{GlobalArgs, Settings};
 
 /// Makes keys, signs and revokes image tags, and verifies before a pull
 #[derive(Debug, Parser)]
-#[command(name = "bulla", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "bulla", bin_name = "bulla", version, max_term_width = 100, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(flatten)]
     global: GlobalArgs,
@@ -76,6 +76,12 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&output, &error).into(),
     }
+}
+
+/// How `error` is explained to people: what, what to do, and the exit code.
+#[must_use]
+pub fn explain(error: impl std::error::Error + Send + Sync + 'static) -> ErrorReport {
+    failure::explain(&error.into()).report()
 }
 
 /// The command line as clap knows it, for completions and manual pages.

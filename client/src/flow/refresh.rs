@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::cache::{Cache, CacheError, RepositoryCache, Stored};
 use crate::flow::Ports;
-use crate::pins::{Pins, PinsError};
+use crate::pins::{PinnedRoot, Pins, PinsError};
 use crate::port::TrustServerError;
 
 /// The dialect of repositories in `spec` mode. Never sniffed from what a server sends (C32).
@@ -44,13 +44,13 @@ impl<'a> Session<'a> {
         let pin = pins
             .find(repository)
             .ok_or_else(|| RefreshError::NotPinned { repository: repository.clone() })?;
-        let pin = pin.root.to_core();
+        let pinned = pin.root.clone();
         let cache = Cache::new(ports.home.cache()).open(repository).await?;
         // After the lock: the time of a run that waited is later than that of the run before.
         let now = ports.clock.now();
         let stored = cache.load()?;
-        let mut link = Link { ports, repository, offline: None };
-        let root = link.roots(&cache, &stored, &pin, now).await?;
+        let mut link = Link { ports, repository, pinned, offline: None };
+        let root = link.roots(&cache, &stored, now).await?;
         let verified_root = root.root().clone();
         let timestamp = link.timestamp(&cache, &stored, root).await?;
         let verified_timestamp = timestamp.timestamp().clone();
@@ -147,6 +147,7 @@ impl<'a> Session<'a> {
 struct Link<'a, 'b> {
     ports: Ports<'a>,
     repository: &'b RepositoryName,
+    pinned: PinnedRoot,
     offline: Option<TrustServerError>,
 }
 
@@ -176,14 +177,14 @@ impl Link<'_, '_> {
         &mut self,
         cache: &RepositoryCache,
         stored: &Stored,
-        pin: &Pin,
         now: UtcTime,
     ) -> Result<TrustedRoot, RefreshError> {
+        let pin = self.pinned.to_core();
         let mut new = Vec::new();
-        let mut chain = match stored_anchor(stored, pin) {
+        let mut chain = match stored_anchor(stored, &pin) {
             Some(chain) => chain,
             None => {
-                let chain = self.fetch_anchor(pin).await?;
+                let chain = self.fetch_anchor(&pin).await?;
                 new.push(chain.latest().clone());
                 chain
             }
@@ -222,7 +223,7 @@ impl Link<'_, '_> {
         }
         let repository = self.repository.clone();
         Err(match refused {
-            Some(source) => RefreshError::PinNotMet { repository, source },
+            Some(source) => RefreshError::PinNotMet { repository, pinned: self.pinned.clone(), source },
             None => RefreshError::UnknownRepository { repository },
         })
     }
@@ -340,10 +341,12 @@ pub enum RefreshError {
         refusal: Box<RefreshError>,
     },
     /// The server's root is not the pinned one.
-    #[error("the root of {repository} does not satisfy its pin: {source}")]
+    #[error("{repository} is pinned to {pinned}, which the server's root does not satisfy: {source}")]
     PinNotMet {
         /// The repository.
         repository: RepositoryName,
+        /// What was pinned.
+        pinned: PinnedRoot,
         /// Why.
         source: RootError,
     },

@@ -76,9 +76,9 @@ impl<'a> Repository<'a> {
     /// # Errors
     /// No tag does; then the reason of the last one that seemed to, if any.
     pub async fn digest(&self, digest: Sha256Digest) -> Result<Trusted, VerifyError> {
-        let listing = match self.layout()? {
-            Layout::Alone => self.top.targets().clone(),
-            Layout::Signers(signers) => self.releases(&signers).await?.1,
+        let (role, listing) = match self.layout()? {
+            Layout::Alone => (RoleName::Targets, self.top.targets().clone()),
+            Layout::Signers(signers) => self.releases(&signers).await?,
         };
         let mut refused = None;
         for (path, info) in &listing.payload().targets {
@@ -96,7 +96,7 @@ impl<'a> Repository<'a> {
         if let (None, Some((path, tombstone))) = (&refused, tombstones.next())
             && let Ok(tag) = path.as_str().parse()
         {
-            let (repository, role) = (self.name.clone(), RoleName::Targets);
+            let repository = self.name.clone();
             return Err(Refusal::Revoked { repository, tag, role, tombstone: tombstone.clone() }.into());
         }
         let repository = self.name.clone();

@@ -193,3 +193,22 @@ fn free_id(table: &KeyTable, key: &PublicKey) -> KeyId {
     let mut ids = std::iter::once(usual.clone()).chain(others);
     ids.find(|id| !table.contains_key(id)).unwrap_or(usual)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_takes_the_place_of_another_through_its_id() {
+        let [first, second] = [1, 2].map(|byte| {
+            let seed = zeroize::Zeroizing::new([byte; 32]);
+            let key = crate::key::SecretKey::from_seed(crate::key::KeyAlgorithm::Ed25519, &seed).unwrap();
+            key.public_key().clone()
+        });
+        let mut table = KeyTable::from([(key_id(&first), KeyEntry::new(second.clone()))]);
+        let ids = list_keys(&mut table, &[first.clone(), second.clone()]).unwrap();
+        let found: Vec<_> = ids.iter().map(|id| table[id].key.clone()).collect();
+        assert_eq!(found, [Some(first.clone()), Some(second)]);
+        assert_eq!(list_keys(&mut table, &[first.clone(), first.clone()]), Err(first.fingerprint()));
+    }
+}

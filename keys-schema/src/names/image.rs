@@ -163,8 +163,10 @@ fn normalise(name: &str) -> String {
     if path.contains('/') { format!("docker.io/{path}") } else { format!("docker.io/library/{path}") }
 }
 
+/// Docker also takes a first part with upper case for a host. Hosts are lower-cased here, and
+/// such a one would read back as a path of Docker Hub: it is refused instead.
 fn is_registry_host(part: &str) -> bool {
-    part == "localhost" || part.contains(['.', ':']) || part.bytes().any(|b| b.is_ascii_uppercase())
+    part == "localhost" || part.contains(['.', ':'])
 }
 
 #[cfg(test)]
@@ -205,6 +207,8 @@ mod tests {
             "a:.x",
             "a.b:x/c",
             "https://a.b/c",
+            "Foo/bar",
+            "LOCALHOST/app",
         ] {
             assert!(bad.parse::<ImageRef>().is_err(), "{bad}");
         }

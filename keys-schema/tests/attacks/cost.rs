@@ -52,9 +52,10 @@ fn long_path_to_many_unsigned_members() {
 
 #[test]
 fn long_path_to_many_signed_members() {
-    let inner = Json::parse(format!("{{\"{}\":{{{}}}}}", "a".repeat(HALF), many_members(HALF / 2)).as_bytes());
+    let inner =
+        Json::parse(format!("{{\"{}\":{{{}}}}}", "a".repeat(HALF), many_members(HALF / 2)).as_bytes());
     let inner = inner.unwrap();
-    for path in ["x_extra", "targets/v1/custom", "targets/v1/x_extra", "delegations"] {
+    for path in ["targets/v1/custom", "delegations"] {
         let result = verify(doc().set(path, inner.clone()).bytes());
         assert_eq!(result.is_ok(), path != "delegations", "{result:?}");
     }
@@ -70,8 +71,10 @@ fn long_target_name_with_many_unknown_digests() {
 
 #[test]
 fn five_megabytes_of_small_objects() {
+    // They would need half a gigabyte, before any signature is looked at.
     let text = format!("{{\"signed\":{{\"a\":[{}]}},\"signatures\":[]}}", many_objects(2 * HALF));
-    assert!(verify(text.into()).is_err());
+    let error = verify(text.into()).unwrap_err().to_string();
+    assert!(error.contains("too many objects and arrays"), "{error}");
 }
 
 #[test]

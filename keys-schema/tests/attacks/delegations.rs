@@ -39,7 +39,11 @@ pub const ATTACKS: &[Attack] = &[
             // Both tables declare the id `key`: alice for her own key, targets for bob's.
             let mut repo = Repo::bare();
             repo.delegate("targets", &delegation("alice", &[Repo::ALICE], &["v*"]));
-            repo.targets.trust("delegations/roles/0", &[], 1).trust_as("delegations/roles/0", "key", BOB.object());
+            repo.targets.trust("delegations/roles/0", &[], 1).trust_as(
+                "delegations/roles/0",
+                "key",
+                BOB.object(),
+            );
             repo.add("alice", &["v1"], &[]);
             repo.delegate("alice", &delegation("nested", &[Repo::ALICE], &["v*"]));
             repo.alice().trust("delegations/roles/0", &[], 1);
@@ -213,7 +217,8 @@ pub const ATTACKS: &[Attack] = &[
                 let doc = repo.targets_doc("bob");
                 let other = Sha256Digest::of(b"older manifest").to_string();
                 let hashes = Object::from([("sha256".to_owned(), Json::from(other))]);
-                let info = [("length".to_owned(), Json::Integer(14)), ("hashes".to_owned(), Json::Object(hashes))];
+                let info =
+                    [("length".to_owned(), Json::Integer(14)), ("hashes".to_owned(), Json::Object(hashes))];
                 doc.set("targets/v1", Json::Object(info.into()));
             }
             client(&repo)
@@ -361,10 +366,8 @@ fn bins() -> SuccinctRoles {
 }
 
 fn succinct() -> Json {
-    let text = format!(
-        r#"{{"keyids":["{}"],"threshold":1,"bit_length":1,"name_prefix":"bin"}}"#,
-        Repo::ALICE.id()
-    );
+    let text =
+        format!(r#"{{"keyids":["{}"],"threshold":1,"bit_length":1,"name_prefix":"bin"}}"#, Repo::ALICE.id());
     Json::parse(text.as_bytes()).unwrap()
 }
 

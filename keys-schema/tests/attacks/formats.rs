@@ -192,7 +192,10 @@ pub const ATTACKS: &[Attack] = &[
             let repo = Repo::new();
             let mut files = repo.files();
             if spoil {
-                files.insert("timestamp.json".to_owned(), b"{\"signed\":{\"_type\":\"\xff\"}}".as_slice().into());
+                files.insert(
+                    "timestamp.json".to_owned(),
+                    b"{\"signed\":{\"_type\":\"\xff\"}}".as_slice().into(),
+                );
             }
             client_of(&repo, files)
         },

@@ -252,7 +252,11 @@ pub const ATTACKS: &[Attack] = &[
         error: "snapshot: snapshot.meta.Targets.json must be the file name of a targets role",
         build: |spoil| {
             let mut repo = Repo::new();
-            repo.snapshot.describe(if spoil { "Targets.json" } else { "carol.json" }, repo.targets.version(), &"".into());
+            repo.snapshot.describe(
+                if spoil { "Targets.json" } else { "carol.json" },
+                repo.targets.version(),
+                &"".into(),
+            );
             client(&repo)
         },
     },

@@ -149,44 +149,52 @@ pub const ATTACKS: &[Attack] = &[
         name: "one-secret-under-two-key-ids",
         rules: "C6, GHSA-3633-5h82-39pq",
         error: "targets: signed by 1 of 2 required keys",
-        build: |spoil| two_signatures(|repo| {
-            let second = if spoil { Repo::TARGETS } else { CAROL };
-            repo.root().trust_as("roles/targets", "another-id", second.object());
-            repo.targets.signed_as("another-id", second);
-        }),
+        build: |spoil| {
+            two_signatures(|repo| {
+                let second = if spoil { Repo::TARGETS } else { CAROL };
+                repo.root().trust_as("roles/targets", "another-id", second.object());
+                repo.targets.signed_as("another-id", second);
+            })
+        },
     },
     Attack {
         name: "one-secret-as-hex-and-as-pem",
         rules: "C6",
         error: "targets: signed by 1 of 2 required keys",
-        build: |spoil| two_signatures(|repo| {
-            let second = if spoil { Repo::TARGETS } else { CAROL };
-            repo.root().trust_as("roles/targets", "pem", with_public(second, &second.public().to_pem()));
-            repo.targets.signed_as("pem", second);
-        }),
+        build: |spoil| {
+            two_signatures(|repo| {
+                let second = if spoil { Repo::TARGETS } else { CAROL };
+                repo.root().trust_as("roles/targets", "pem", with_public(second, &second.public().to_pem()));
+                repo.targets.signed_as("pem", second);
+            })
+        },
     },
     Attack {
         name: "one-secret-as-compressed-and-as-full-point",
         rules: "C6",
         error: "targets: signed by 1 of 2 required keys",
-        build: |spoil| two_signatures(|repo| {
-            let second = if spoil { BOB } else { TestKey::p256("carol") };
-            repo.root().trust("roles/targets", &[BOB], 2);
-            repo.root().trust_as("roles/targets", "point", with_public(second, &compressed(second)));
-            repo.targets.signed_by(&[BOB]).signed_as("point", second);
-        }),
+        build: |spoil| {
+            two_signatures(|repo| {
+                let second = if spoil { BOB } else { TestKey::p256("carol") };
+                repo.root().trust("roles/targets", &[BOB], 2);
+                repo.root().trust_as("roles/targets", "point", with_public(second, &compressed(second)));
+                repo.targets.signed_by(&[BOB]).signed_as("point", second);
+            })
+        },
     },
     Attack {
         name: "one-secret-with-two-key-types",
         rules: "C6",
         error: "targets: signed by 1 of 2 required keys",
-        build: |spoil| two_signatures(|repo| {
-            let second = if spoil { BOB } else { TestKey::p256("carol") };
-            repo.root().trust("roles/targets", &[BOB], 2);
-            repo.root().trust_as("roles/targets", "old-name", second.object());
-            repo.root().set("keys/old-name/keytype", "ecdsa-sha2-nistp256");
-            repo.targets.signed_by(&[BOB]).signed_as("old-name", second);
-        }),
+        build: |spoil| {
+            two_signatures(|repo| {
+                let second = if spoil { BOB } else { TestKey::p256("carol") };
+                repo.root().trust("roles/targets", &[BOB], 2);
+                repo.root().trust_as("roles/targets", "old-name", second.object());
+                repo.root().set("keys/old-name/keytype", "ecdsa-sha2-nistp256");
+                repo.targets.signed_by(&[BOB]).signed_as("old-name", second);
+            })
+        },
     },
     Attack {
         name: "key-id-twice-in-a-role",

@@ -143,6 +143,18 @@ pub const ATTACKS: &[Attack] = &[
         },
     },
     Attack {
+        name: "delegated-role-made-for-another-one",
+        rules: "C23, replay under another role, where the snapshot lists versions only",
+        error: "prod: the document says that it is of role dev",
+        build: |spoil| made_for(if spoil { "dev" } else { "prod" }, "prod"),
+    },
+    Attack {
+        name: "targets-made-for-a-delegated-role",
+        rules: "C20, replay under another role, where the snapshot lists versions only",
+        error: "targets: the document says that it is of role dev",
+        build: |spoil| made_for(if spoil { "dev" } else { "targets" }, "targets"),
+    },
+    Attack {
         name: "target-with-unknown-digests-only",
         rules: "C27",
         error: "targets: targets.targets.v1.hashes must be an object with sha256 or sha512",
@@ -262,6 +274,18 @@ fn too_large(spoil: bool, role: &str) -> Client {
     let doc = repo.targets_doc(role);
     let short = doc.bytes().len();
     doc.pad(limits::TARGETS_BYTES - short + usize::from(spoil));
+    client(&repo)
+}
+
+/// One key signs for all roles; the document that is served as `role` says what it is for.
+fn made_for(purpose: &str, role: &str) -> Client {
+    let mut repo = Repo::bare();
+    repo.root().trust("roles/targets", &[Repo::ALICE], 1);
+    repo.targets.signed_by(&[Repo::ALICE]);
+    repo.delegate("targets", &delegation("prod", &[Repo::ALICE], &["v*"]));
+    repo.add("prod", &["v1"], &[Repo::ALICE]);
+    repo.snapshot.set(&format!("meta/{role}.json"), version_only(1));
+    repo.targets_doc(role).set("x_bulla_role", purpose);
     client(&repo)
 }
 

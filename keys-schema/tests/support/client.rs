@@ -107,7 +107,11 @@ impl Session<'_> {
         chain.finish(client.now, client.last_accepted).map_err(text)
     }
 
-    fn find(&mut self, trusted: &TrustedTargets, target: TargetPath) -> Result<(RoleName, TargetInfo), String> {
+    fn find(
+        &mut self,
+        trusted: &TrustedTargets,
+        target: TargetPath,
+    ) -> Result<(RoleName, TargetInfo), String> {
         let mut walk = Walk::new(trusted, target);
         let consistent = trusted.root().payload().consistent_snapshot;
         loop {
@@ -136,7 +140,6 @@ impl Session<'_> {
         self.stored.insert(name.to_owned(), bytes.clone());
     }
 }
-
 
 fn text(error: impl Display) -> String {
     error.to_string()

@@ -6,9 +6,9 @@ mod doc;
 mod repo;
 mod test_key;
 
-pub use client::{Client, Run};
+pub use client::Client;
 pub use doc::{Doc, info, version_only};
-pub use repo::{Repo, delegation, file, lists, spec};
+pub use repo::{Repo, delegation, file, lists};
 pub use test_key::TestKey;
 
 use std::collections::BTreeMap;

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bulla_keys_schema::author::{Delegation, RoleSpec, RootEdit, TargetsEdit};
-use bulla_keys_schema::dialect::tuf1::file_name;
+use bulla_keys_schema::dialect::tuf1::{file_name, parse_file_name};
 use bulla_keys_schema::digest::{Hashes, Sha256Digest};
 use bulla_keys_schema::json::{Json, Object};
 use bulla_keys_schema::metadata::{MetaInfo, Snapshot, Targets, Threshold, Timestamp, Version};
 use bulla_keys_schema::names::RoleName;
+use bytes::Bytes;
 
 use super::{Doc, Files, TestKey, later};
 
@@ -49,7 +50,10 @@ impl Repo {
         Self {
             roots: vec![Doc::new(&root.unwrap().finish(), &[Self::ROOT])],
             targets: Doc::new(&targets.finish(), &[Self::TARGETS]),
-            delegated: BTreeMap::from([("alice".to_owned(), Doc::new(&lists("alice", &["v1"]), &[Self::ALICE]))]),
+            delegated: BTreeMap::from([(
+                "alice".to_owned(),
+                Doc::new(&lists("alice", &["v1"]), &[Self::ALICE]),
+            )]),
             snapshot: empty_snapshot(),
             timestamp: empty_timestamp(),
             unlisted: BTreeSet::new(),
@@ -121,6 +125,15 @@ impl Repo {
         }
     }
 
+    /// The newest document of every role.
+    pub fn documents(&self) -> BTreeMap<RoleName, Bytes> {
+        let files = self.files().into_iter();
+        let mut documents: BTreeMap<_, _> =
+            files.map(|(name, bytes)| (parse_file_name(&name).unwrap().1, bytes)).collect();
+        documents.insert(RoleName::Root, self.roots.last().unwrap().bytes());
+        documents
+    }
+
     /// All files as a server would serve them. Snapshot and timestamp describe what is below
     /// them, except where a test already wrote something else there.
     pub fn files(&self) -> Files {
@@ -173,7 +186,7 @@ pub fn delegation(name: &str, keys: &[TestKey], patterns: &[&str]) -> Delegation
 }
 
 /// Who shall sign a role.
-pub fn spec(keys: &[TestKey], threshold: u64) -> RoleSpec {
+fn spec(keys: &[TestKey], threshold: u64) -> RoleSpec {
     let keys = keys.iter().map(|key| key.public()).collect();
     RoleSpec { keys, threshold: Threshold::new(threshold).unwrap() }
 }

@@ -154,13 +154,14 @@ impl AcceptedUpdate {
             trusted.floor(Some(before.timestamp().bytes().clone()), Some(before.snapshot().bytes().clone()))
         });
         let step = trusted.timestamp(floor, timestamp)?;
-        if !step.is_new() {
+        let is_newer = self.before.as_ref().is_none_or(|b| step.timestamp().version() > b.timestamp().version());
+        if !(step.is_new() && is_newer) {
             return Err(SealError::SameTimestamp);
         }
         let timestamp = step.timestamp().clone();
         let accepted = step.snapshot(snapshot_bytes)?;
-        let version_before = self.before.as_ref().map(|before| before.snapshot().version());
-        if snapshot.is_some() && version_before.is_some_and(|before| accepted.snapshot().version() <= before) {
+        let is_newer = self.before.as_ref().is_none_or(|b| accepted.snapshot().version() > b.snapshot().version());
+        if snapshot.is_some() && !is_newer {
             return Err(SealError::SameSnapshot);
         }
         if accepted.snapshot().payload().meta != self.meta() {
@@ -262,7 +263,7 @@ pub enum SealError {
     /// online keys no client would notice, but a file must not change its content.
     #[error("the snapshot is not newer than the one before")]
     SameSnapshot,
-    /// The timestamp has the version of the one before.
+    /// The timestamp has the version of the one before, or an older one.
     #[error("the timestamp is not newer than the one before")]
     SameTimestamp,
 }

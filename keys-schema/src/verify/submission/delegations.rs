@@ -34,6 +34,7 @@ pub(super) fn check(
             let refused = |source| Rejection::Verify { role: role.clone(), source };
             let twice = delegated.contains_key(&child.name);
             check_name(&role, parent.as_ref(), twice)?;
+            check_room(&role, parent.as_ref(), current)?;
             let stored = current.and_then(|current| current.delegated().get(&child.name));
             let document = match (uploaded.remove(&child.name), stored) {
                 (Some(bytes), _) => {
@@ -76,6 +77,22 @@ fn check_name(role: &RoleName, parent: Option<&DelegatedRoleName>, twice: bool) 
         _ => return Ok(()),
     };
     Err(Rejection::Profile { role: role.clone(), what })
+}
+
+/// A snapshot never forgets a name (C18). One half of its room is for the delegations of
+/// targets, or a signer could fill it with names below his own until no signer can be added.
+fn check_room(
+    role: &RoleName,
+    parent: Option<&DelegatedRoleName>,
+    current: Option<&CurrentState>,
+) -> Result<(), Rejection> {
+    let listed = current.map(|current| &current.snapshot().payload().meta);
+    let is_full = listed.is_some_and(|meta| meta.len() >= limits::DELEGATIONS / 2 && !meta.contains_key(role));
+    if parent.is_some() && is_full {
+        let what = "the snapshot has no room for more names below delegated roles";
+        return Err(Rejection::Profile { role: role.clone(), what });
+    }
+    Ok(())
 }
 
 /// The version after the one the snapshot lists: a name that was delegated before keeps its

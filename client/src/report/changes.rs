@@ -1,0 +1,247 @@
+//! What changes answer.
+
+use bulla_keys_schema::names::{ImageRef, RepositoryName};
+use serde::Serialize;
+
+use super::line;
+use crate::flow::init::Begun;
+use crate::flow::publish::Published;
+use crate::flow::revoke::Revoked;
+use crate::flow::sign::Signed;
+use crate::flow::signer::{Added, Removed};
+use crate::output::Report;
+
+/// A repository that was begun.
+#[derive(Clone, Debug, Serialize)]
+pub struct InitReport {
+    repository: String,
+    root_sha256: Option<String>,
+    root_keys: Vec<String>,
+    root_threshold: u32,
+    root_expires: String,
+    pinned_as: String,
+    dry_run: bool,
+}
+
+impl InitReport {
+    /// Of what `init` did.
+    #[must_use]
+    pub fn new(repository: &RepositoryName, begun: &Begun) -> Self {
+        Self {
+            repository: repository.to_string(),
+            root_sha256: begun.root_digest.map(|digest| digest.to_string()),
+            root_keys: begun.root_keys.iter().map(ToString::to_string).collect(),
+            root_threshold: begun.threshold.get(),
+            root_expires: begun.expires.to_string(),
+            pinned_as: begun.scope.to_string(),
+            dry_run: !begun.done,
+        }
+    }
+}
+
+impl Report for InitReport {
+    const SCHEMA: &'static str = "bulla/init/v1";
+
+    fn text(&self) -> String {
+        let mut text = format!("repository:     {}\n", self.repository);
+        if let Some(digest) = &self.root_sha256 {
+            line(&mut text, format_args!("root sha256:    {digest}"));
+        }
+        line(&mut text, format_args!("root threshold: {} of {}", self.root_threshold, self.root_keys.len()));
+        for key in &self.root_keys {
+            line(&mut text, format_args!("root key:       {key}"));
+        }
+        line(&mut text, format_args!("root expires:   {}", self.root_expires));
+        text
+    }
+}
+
+/// What a change wrote.
+#[derive(Clone, Debug, Serialize)]
+struct Written {
+    documents: Vec<DocumentReport>,
+    signed_with: Vec<String>,
+    dry_run: bool,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct DocumentReport {
+    role: String,
+    version: u64,
+}
+
+impl From<&Published> for Written {
+    fn from(published: &Published) -> Self {
+        let documents = published.roles.iter();
+        Self {
+            documents: documents
+                .map(|(role, version)| DocumentReport { role: role.to_string(), version: version.get() })
+                .collect(),
+            signed_with: published.keys.iter().map(ToString::to_string).collect(),
+            dry_run: !published.done,
+        }
+    }
+}
+
+/// A tag that was signed.
+#[derive(Clone, Debug, Serialize)]
+pub struct SignReport {
+    repository: String,
+    tag: String,
+    digest: String,
+    size: u64,
+    reference: String,
+    platforms: Vec<PlatformReport>,
+    #[serde(flatten)]
+    written: Written,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct PlatformReport {
+    platform: String,
+    digest: String,
+    size: u64,
+}
+
+impl SignReport {
+    /// Of what `sign` did.
+    #[must_use]
+    pub fn new(repository: &RepositoryName, signed: &Signed) -> Self {
+        let platforms = signed.platforms.iter();
+        Self {
+            repository: repository.to_string(),
+            tag: signed.tag.to_string(),
+            digest: signed.digest.to_oci(),
+            size: signed.size,
+            reference: ImageRef::pinned(repository, signed.digest),
+            platforms: platforms
+                .map(|p| PlatformReport { platform: p.name.clone(), digest: p.digest.to_oci(), size: p.size })
+                .collect(),
+            written: Written::from(&signed.published),
+        }
+    }
+}
+
+impl Report for SignReport {
+    const SCHEMA: &'static str = "bulla/sign/v1";
+
+    fn text(&self) -> String {
+        let mut text = format!("{}\n", self.reference);
+        for platform in &self.platforms {
+            line(&mut text, format_args!("{} {}", platform.digest, platform.platform));
+        }
+        text
+    }
+}
+
+/// A tag that was revoked.
+#[derive(Clone, Debug, Serialize)]
+pub struct RevokeReport {
+    repository: String,
+    tag: String,
+    digest: String,
+    still_listed_by: Vec<String>,
+    #[serde(flatten)]
+    written: Written,
+}
+
+impl RevokeReport {
+    /// Of what `revoke` did.
+    #[must_use]
+    pub fn new(repository: &RepositoryName, tag: &str, revoked: &Revoked) -> Self {
+        Self {
+            repository: repository.to_string(),
+            tag: tag.to_owned(),
+            digest: revoked.digest.to_oci(),
+            still_listed_by: revoked.still_listed_by.iter().map(ToString::to_string).collect(),
+            written: Written::from(&revoked.published),
+        }
+    }
+}
+
+impl Report for RevokeReport {
+    const SCHEMA: &'static str = "bulla/revoke/v1";
+
+    fn text(&self) -> String {
+        format!("{}:{} {}\n", self.repository, self.tag, self.digest)
+    }
+}
+
+/// A signer who came or went.
+#[derive(Clone, Debug, Serialize)]
+pub struct SignerChangeReport {
+    repository: String,
+    signer: String,
+    keys: Vec<String>,
+    taken_over: Vec<String>,
+    dropped: Vec<String>,
+    #[serde(flatten)]
+    written: Written,
+}
+
+impl SignerChangeReport {
+    /// Of what `signer add` did.
+    #[must_use]
+    pub fn added(repository: &RepositoryName, signer: &str, added: &Added) -> Self {
+        Self {
+            repository: repository.to_string(),
+            signer: signer.to_owned(),
+            keys: added.keys.iter().map(ToString::to_string).collect(),
+            taken_over: added.taken_over.clone(),
+            dropped: vec![],
+            written: Written::from(&added.published),
+        }
+    }
+
+    /// Of what `signer remove` did.
+    #[must_use]
+    pub fn removed(repository: &RepositoryName, signer: &str, removed: &Removed) -> Self {
+        Self {
+            repository: repository.to_string(),
+            signer: signer.to_owned(),
+            keys: vec![],
+            taken_over: vec![],
+            dropped: removed.dropped.clone(),
+            written: Written::from(&removed.published),
+        }
+    }
+}
+
+impl Report for SignerChangeReport {
+    const SCHEMA: &'static str = "bulla/signer-change/v1";
+
+    fn text(&self) -> String {
+        let mut text = format!("{} {}\n", self.repository, self.signer);
+        for tag in &self.taken_over {
+            line(&mut text, format_args!("taken over: {tag}"));
+        }
+        for tag in &self.dropped {
+            line(&mut text, format_args!("not signed any more: {tag}"));
+        }
+        text
+    }
+}
+
+/// The file that a signer hands to the admin.
+#[derive(Clone, Debug, Serialize)]
+pub struct EnrolmentReport {
+    repository: String,
+    signer: String,
+    file: String,
+}
+
+impl EnrolmentReport {
+    /// Of what `signer enrol` wrote.
+    #[must_use]
+    pub fn new(repository: &RepositoryName, signer: &str, file: &str) -> Self {
+        Self { repository: repository.to_string(), signer: signer.to_owned(), file: file.to_owned() }
+    }
+}
+
+impl Report for EnrolmentReport {
+    const SCHEMA: &'static str = "bulla/enrolment/v1";
+
+    fn text(&self) -> String {
+        format!("{}\n", self.file)
+    }
+}

@@ -1,0 +1,156 @@
+//! A repository and its signers, for people and programs.
+
+use serde::Serialize;
+
+use super::table;
+use crate::flow::inspect::{Inspection, RoleState, SignerState, TagState};
+use crate::output::Report;
+
+/// The signers of a repository.
+#[derive(Clone, Debug, Serialize)]
+pub struct SignersReport {
+    repository: String,
+    signers: Vec<SignerReport>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct SignerReport {
+    name: String,
+    patterns: Vec<String>,
+    threshold: u32,
+    keys: Vec<String>,
+    version: u64,
+    expires: String,
+    expired: bool,
+    tags: usize,
+}
+
+impl SignersReport {
+    /// Of an inspection.
+    #[must_use]
+    pub fn new(inspection: &Inspection) -> Self {
+        let signers = inspection.signers.iter().map(|signer| signer_report(inspection, signer)).collect();
+        Self { repository: inspection.repository.to_string(), signers }
+    }
+}
+
+impl Report for SignersReport {
+    const SCHEMA: &'static str = "bulla/signers/v1";
+
+    fn text(&self) -> String {
+        signer_table(&self.signers)
+    }
+}
+
+/// A repository, inspected.
+#[derive(Clone, Debug, Serialize)]
+pub struct InspectReport {
+    repository: String,
+    root_sha256: String,
+    roles: Vec<RoleReport>,
+    signers: Vec<SignerReport>,
+    tags: Vec<TagReport>,
+    offline: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct RoleReport {
+    role: String,
+    version: u64,
+    expires: String,
+    expired: bool,
+    threshold: u32,
+    keys: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct TagReport {
+    tag: String,
+    digest: Option<String>,
+    size: Option<u64>,
+    signed_by: Vec<String>,
+    revoked_at: Option<String>,
+    reason: Option<String>,
+}
+
+impl From<&Inspection> for InspectReport {
+    fn from(inspection: &Inspection) -> Self {
+        Self {
+            repository: inspection.repository.to_string(),
+            root_sha256: inspection.root_digest.to_string(),
+            roles: inspection.roles.iter().map(|role| role_report(inspection, role)).collect(),
+            signers: inspection.signers.iter().map(|signer| signer_report(inspection, signer)).collect(),
+            tags: inspection.tags.iter().map(tag_report).collect(),
+            offline: inspection.offline.clone(),
+        }
+    }
+}
+
+impl Report for InspectReport {
+    const SCHEMA: &'static str = "bulla/inspect/v1";
+
+    fn text(&self) -> String {
+        let mut text = format!("{}\nroot sha256: {}\n\n", self.repository, self.root_sha256);
+        let roles = self.roles.iter().map(|role| {
+            let keys = format!("{} of {}", role.threshold, role.keys.len());
+            vec![role.role.clone(), role.version.to_string(), keys, expiry(&role.expires, role.expired)]
+        });
+        text += &table(&["ROLE", "VERSION", "KEYS", "EXPIRES"], roles);
+        if !self.signers.is_empty() {
+            text.push('\n');
+            text += &signer_table(&self.signers);
+        }
+        text.push('\n');
+        let tags = self.tags.iter().map(|tag| {
+            let by = match &tag.revoked_at {
+                Some(at) => format!("REVOKED {at}"),
+                None => tag.signed_by.join(", "),
+            };
+            vec![tag.tag.clone(), tag.digest.clone().unwrap_or_default(), by]
+        });
+        text + &table(&["TAG", "DIGEST", "SIGNED BY"], tags)
+    }
+}
+
+fn role_report(inspection: &Inspection, role: &RoleState) -> RoleReport {
+    RoleReport {
+        role: role.role.to_string(),
+        version: role.version.get(),
+        expires: role.expires.to_string(),
+        expired: role.expires.is_over(inspection.now),
+        threshold: role.threshold.get(),
+        keys: role.keys.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn signer_report(inspection: &Inspection, signer: &SignerState) -> SignerReport {
+    let RoleReport { role, version, expires, expired, threshold, keys } =
+        role_report(inspection, &signer.role);
+    let (patterns, tags) = (signer.patterns.clone(), signer.tags);
+    SignerReport { name: role, patterns, threshold, keys, version, expires, expired, tags }
+}
+
+fn tag_report(tag: &TagState) -> TagReport {
+    let revoked = tag.revoked.as_ref();
+    TagReport {
+        tag: tag.tag.clone(),
+        digest: tag.digest.map(|digest| digest.to_oci()),
+        size: tag.size,
+        signed_by: tag.signed_by.iter().map(ToString::to_string).collect(),
+        revoked_at: revoked.map(|(at, _)| at.to_string()),
+        reason: revoked.and_then(|(_, reason)| reason.clone()),
+    }
+}
+
+fn signer_table(signers: &[SignerReport]) -> String {
+    let rows = signers.iter().map(|signer| {
+        let keys = format!("{} of {}", signer.threshold, signer.keys.len());
+        let expires = expiry(&signer.expires, signer.expired);
+        vec![signer.name.clone(), signer.patterns.join(", "), keys, signer.tags.to_string(), expires]
+    });
+    table(&["SIGNER", "TAGS ALLOWED", "KEYS", "TAGS", "EXPIRES"], rows)
+}
+
+fn expiry(expires: &str, expired: bool) -> String {
+    if expired { format!("{expires} (expired)") } else { expires.to_owned() }
+}

@@ -1,0 +1,60 @@
+//! What commands answer: one form for people, one JSON form with a versioned schema
+//! (`keys-schema/schema`).
+
+mod changes;
+mod inspect;
+mod keys;
+mod pins;
+mod verdict;
+
+use std::fmt::Write as _;
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+pub use changes::{EnrolmentReport, InitReport, RevokeReport, SignReport, SignerChangeReport};
+pub use inspect::{InspectReport, SignersReport};
+pub use keys::{KeyReport, KeysReport};
+pub use pins::{PinReport, PinsReport};
+pub use verdict::{VerdictReport, VoucherReport};
+
+use crate::output::Report;
+
+/// Why a command failed.
+#[derive(Clone, Debug, Serialize)]
+pub struct ErrorReport {
+    /// What and where.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// The exit code.
+    pub exit_code: u8,
+}
+
+impl Report for ErrorReport {
+    const SCHEMA: &'static str = "bulla/error/v1";
+
+    fn text(&self) -> String {
+        let mut text = format!("error: {}\n", self.message);
+        if let Some(hint) = &self.hint {
+            line(&mut text, format_args!("hint: {hint}"));
+        }
+        text
+    }
+}
+
+fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(header);
+    for row in rows {
+        // What metadata of others says must not steer the terminal.
+        table.add_row(row.into_iter().map(|cell| cell.escape_debug().to_string().replace("\\'", "'")));
+    }
+    table.trim_fmt() + "\n"
+}
+
+fn line(text: &mut String, words: std::fmt::Arguments<'_>) {
+    // Writing to a String does not fail.
+    let _ = text.write_fmt(words);
+    text.push('\n');
+}
