@@ -450,7 +450,7 @@ mod tests {
             format!(
                 "version = 1\n[[pin]]\nscope = 'a.b/c'\nroot_keys = ['{key}', '{key}']\nroot_threshold = 1\n"
             ),
-            format!("version = 1\n[[pin]]\nscope = 'a.b/c'\nroot_keys = []\nroot_threshold = 1\n"),
+            "version = 1\n[[pin]]\nscope = 'a.b/c'\nroot_keys = []\nroot_threshold = 1\n".to_owned(),
             "version = 1\n[[pin]]\nscope = 'a.b/c'\n".to_owned(),
         ] {
             assert!(Pins::parse(&bad).is_err(), "{bad}");

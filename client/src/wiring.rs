@@ -15,8 +15,10 @@ use crate::adapter::oci_registry::{OciRegistry, PlainHttp, RegistrySettings};
 use crate::adapter::os_entropy::OsEntropy;
 use crate::adapter::system_clock::SystemClock;
 use crate::adapter::tty::Tty;
+pub use crate::adapter::tuf_http::InvalidConnection;
 use crate::adapter::tuf_http::TufHttp;
 use crate::adapter::unattended::Unattended;
+pub use crate::adapter::unattended::VARIABLE as PASSPHRASE;
 use crate::config::{ConfigFile, OutputFormat, ServerUrl};
 use crate::flow::Ports;
 use crate::flow::key::KeyPorts;
@@ -154,7 +156,7 @@ impl Settings {
         let ca = read_certificates(self.args.ca_cert.as_ref().or(self.file.ca_cert.as_ref()))?;
         let token = std::env::var_os(TOKEN).filter(|token| !token.is_empty());
         let token = token.map(OsString::into_string).transpose();
-        let token = token.map_err(|_| crate::adapter::tuf_http::InvalidConnection::Token)?;
+        let token = token.map_err(|_| InvalidConnection::Token)?;
         Ok(Box::new(TufHttp::new(url, ca.as_deref(), token.map(Zeroizing::new))?))
     }
 }

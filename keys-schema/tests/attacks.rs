@@ -4,7 +4,6 @@
 //! The files in `data/attacks` are written by this test when `BULLA_REGENERATE` is set to 1.
 
 #![expect(
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::string_slice,

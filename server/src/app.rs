@@ -32,11 +32,16 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// API requests that may still begin.
     pub slots: Arc<Semaphore>,
+    /// Bytes of publishes that may still be taken into memory, in units of [`Self::BODY_UNIT`].
+    pub bodies: Arc<Semaphore>,
     /// Connections that may still be opened.
     pub connections: Arc<Semaphore>,
 }
 
 impl App {
+    /// Bytes of a publish are counted in KiB, begun ones as whole ones.
+    pub const BODY_UNIT: usize = 1024;
+
     /// Puts the parts together.
     #[must_use]
     pub fn new(
@@ -59,6 +64,9 @@ impl App {
             renewer: Arc::new(renewer),
             access,
             slots: Arc::new(Semaphore::new(limits.requests.min(Semaphore::MAX_PERMITS))),
+            bodies: Arc::new(Semaphore::new(
+                (limits.total_body_bytes / Self::BODY_UNIT).clamp(1, Semaphore::MAX_PERMITS),
+            )),
             connections: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
             limits,
             metrics,

@@ -21,6 +21,10 @@ use bulla_server::store::{HeadToken, Position, TrustStore};
 
 use crate::store_contract::{Shape, publication, target};
 
+/// Size of journal segments in crash tests, in bytes: small, so that their borders are
+/// crossed and copies are cheap.
+pub const SEGMENT: u32 = 1024 * 1024;
+
 /// The first line of a program under test.
 pub const READY: &str = "READY";
 
@@ -130,7 +134,8 @@ impl Running {
 /// Opens what a crash has left in `data` and proves it: every acknowledged publication is
 /// there, whole and once in the feed, no head is behind one, and the full check finds nothing.
 pub async fn verify(data: &Path, acks: &[Ack]) {
-    let store = EmbeddedStore::open(data, &Options::default()).unwrap_or_else(|error| panic!("{error}"));
+    let options = Options { segment_bytes: SEGMENT, ..Options::default() };
+    let store = EmbeddedStore::open(data, &options).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(store.went_back(), None, "an acknowledged position is missing");
     for ack in acks {
         verify_ack(&store, ack).await;

@@ -5,6 +5,7 @@ pub mod peers;
 pub mod programs;
 pub mod publisher;
 pub mod server;
+pub mod simulator;
 
 pub mod crash;
 pub mod store_contract;

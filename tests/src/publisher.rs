@@ -56,9 +56,8 @@ impl Publisher {
             };
             targets.set_delegation(&delegation).expect("one key");
         }
-        let empty = |role: &str| {
-            TargetsEdit::new(role.parse().expect("a role"), Version::FIRST, expires()).finish()
-        };
+        let empty =
+            |role: &str| TargetsEdit::new(role.parse().expect("a role"), Version::FIRST, expires()).finish();
         Self {
             root_key,
             targets_key,
@@ -92,7 +91,10 @@ impl Publisher {
         let name = |role: &Targets, what: &str| format!("{}.{what}.json", role.version);
         vec![
             Upload::Metadata(name(&self.alice, "alice"), self.sign_delegated(&self.alice, "alice")),
-            Upload::Metadata(name(&self.releases, "releases"), self.sign_delegated(&self.releases, "releases")),
+            Upload::Metadata(
+                name(&self.releases, "releases"),
+                self.sign_delegated(&self.releases, "releases"),
+            ),
             Upload::Target(manifest.to_vec()),
         ]
     }
@@ -101,7 +103,9 @@ impl Publisher {
     pub fn rotate(&mut self, online: &OnlineKeySet) -> Vec<Upload> {
         let before = RawMetadata::new(DIALECT, self.root_bytes.clone()).verify_first().expect("our own root");
         let mut edit = RootEdit::next(before.payload(), expires()).expect("a next version");
-        for (role, key) in [(TopLevelRole::Snapshot, &online.snapshot), (TopLevelRole::Timestamp, &online.timestamp)] {
+        for (role, key) in
+            [(TopLevelRole::Snapshot, &online.snapshot), (TopLevelRole::Timestamp, &online.timestamp)]
+        {
             let spec = RoleSpec { keys: vec![public(key)], threshold: Threshold::ONE };
             edit.set_role(role, &spec).expect("one key");
         }
@@ -114,7 +118,8 @@ impl Publisher {
     }
 
     fn sign_next_root(&mut self, root: Root, before: &Verified<Root>) -> Vec<Upload> {
-        let signed = Draft::new(DIALECT, root.clone()).sign_root(&[&self.root_key], Some(before)).expect("signed");
+        let signed =
+            Draft::new(DIALECT, root.clone()).sign_root(&[&self.root_key], Some(before)).expect("signed");
         self.root_bytes = signed.bytes().clone();
         self.root = root;
         vec![Upload::Metadata(format!("{}.root.json", self.root.version), self.root_bytes.to_vec())]
@@ -129,7 +134,8 @@ impl Publisher {
     fn sign_delegated(&self, document: &Targets, role: &str) -> Vec<u8> {
         let delegations = self.targets.delegations.as_ref().expect("there are delegations");
         let Children::Roles(roles) = &delegations.children else { panic!("roles by name") };
-        let keys: &RoleKeys = &roles.iter().find(|child| child.name.as_str() == role).expect("delegated").keys;
+        let keys: &RoleKeys =
+            &roles.iter().find(|child| child.name.as_str() == role).expect("delegated").keys;
         let signers: [&dyn Signer; 1] = [&self.alice_key];
         let draft = Draft::new(DIALECT, document.clone());
         draft.sign(&signers, keys, &delegations.keys).expect("signed").bytes().to_vec()

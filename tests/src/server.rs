@@ -154,7 +154,13 @@ impl TestServer {
     }
 
     /// A publish of `parts`, built on `token` (`None` for a new repository).
-    pub fn publish(&self, repository: &str, token: Option<&str>, id: u128, parts: &[Upload]) -> RequestBuilder {
+    pub fn publish(
+        &self,
+        repository: &str,
+        token: Option<&str>,
+        id: u128,
+        parts: &[Upload],
+    ) -> RequestBuilder {
         let mut form = Form::new();
         for upload in parts {
             form = match upload {
@@ -177,8 +183,13 @@ impl TestServer {
         let file = TokenFile::in_data(self.folder.path());
         let (rights, scope) = (can.parse().expect("rights"), scope.parse().expect("a scope"));
         let now = self.clock.now();
-        let token =
-            file.create(name.parse().expect("a name"), rights, vec![scope], now, Some(now.plus_seconds(seconds)));
+        let token = file.create(
+            name.parse().expect("a name"),
+            rights,
+            vec![scope],
+            now,
+            Some(now.plus_seconds(seconds)),
+        );
         token.expect("the token can be made").to_string()
     }
 
@@ -208,8 +219,9 @@ pub async fn problem(response: Response) -> Problem {
     let status = response.status().as_u16();
     let media_type = response.headers().get("content-type").cloned();
     let bytes = response.bytes().await.expect("a body");
-    let problem: Problem = serde_json::from_slice(&bytes)
-        .unwrap_or_else(|error| panic!("{status} is no problem: {error}: {}", String::from_utf8_lossy(&bytes)));
+    let problem: Problem = serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+        panic!("{status} is no problem: {error}: {}", String::from_utf8_lossy(&bytes))
+    });
     assert_eq!(media_type.as_ref().and_then(|v| v.to_str().ok()), Some("application/problem+json"));
     assert_eq!(problem.status, status);
     problem

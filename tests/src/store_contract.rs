@@ -12,8 +12,8 @@ use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::time::UtcTime;
 use bulla_server::store::{
-    ChangeKind, DocumentRef, Head, HeadToken, NewDocument, OperationId, Position, Publication, PublicationKind,
-    PublishError, Published, Removal, TrustStore,
+    ChangeKind, DocumentRef, Head, HeadToken, NewDocument, OperationId, Position, Publication,
+    PublicationKind, PublishError, Published, Removal, TrustStore,
 };
 use bytes::Bytes;
 
@@ -405,7 +405,12 @@ pub async fn g6_feed(place: &dyn Place) {
                 assert_eq!(change.kind, ChangeKind::Published);
                 assert_eq!(change.actor, format!("actor {next}"));
                 assert_eq!(change.at, time(i64::try_from(*next).unwrap()));
-                let expected = publication(&change.repository, (*next > 1).then_some(HeadToken(1)), *next, Shape::default());
+                let expected = publication(
+                    &change.repository,
+                    (*next > 1).then_some(HeadToken(1)),
+                    *next,
+                    Shape::default(),
+                );
                 let mut documents: Vec<_> = expected
                     .documents
                     .iter()
@@ -522,7 +527,8 @@ pub async fn no_reads_across_repositories(place: &dyn Place) {
     let store = place.open().await;
     let (mine, yours) = (name("example.com/mine"), name("example.com/yours"));
     for shape in [Shape { large: 100, salt: 1 }, Shape { large: 8_000, salt: 1 }] {
-        let (mine, yours) = (name(&format!("{mine}{}", shape.large)), name(&format!("{yours}{}", shape.large)));
+        let (mine, yours) =
+            (name(&format!("{mine}{}", shape.large)), name(&format!("{yours}{}", shape.large)));
         publish_run(&*store, &mine, None, 1..=2, shape).await;
         publish_run(&*store, &yours, None, 1..=1, shape).await;
         for new in publication(&mine, None, 2, shape).documents {

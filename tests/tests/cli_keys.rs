@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Stdio;
 
 use bulla_keys_schema::key::{Passphrase, SealedKey};
 use bulla_tests::cli::{Cli, PASSPHRASE, Ran};
@@ -78,8 +79,11 @@ fn a_key_is_never_overwritten() {
 #[test]
 fn two_at_once_make_one_key() {
     let cli = with_passphrase();
-    let running: Vec<_> =
-        (0..4).map(|_| cli.command(&["key", "generate", "alice"]).spawn().unwrap()).collect();
+    let start = |_| {
+        let mut command = cli.command(&["key", "generate", "alice"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let running: Vec<_> = (0..4).map(start).collect();
     let ended: Vec<_> = running.into_iter().map(|mut child| child.wait().unwrap().code().unwrap()).collect();
     assert_eq!(ended.iter().filter(|code| **code == 0).count(), 1, "{ended:?}");
     assert_eq!(files(&cli), ["alice.json", "alice.key", "alice.pub"]);
@@ -205,8 +209,7 @@ fn pins_are_kept_and_never_replaced_by_the_way() {
 #[test]
 fn a_reader_that_leaves_early_is_no_error() {
     let cli = with_passphrase();
-    let mut child =
-        cli.command(&["completions", "bash"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child = cli.command(&["completions", "bash"]).stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }

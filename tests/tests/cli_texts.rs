@@ -41,7 +41,7 @@ struct Texts(String);
 
 impl Texts {
     fn add(&mut self, error: impl Error + Send + Sync + 'static) {
-        let report = explain(error);
+        let report = explain(&error.into()).report();
         let _ = writeln!(self.0, "[{}] {}", report.exit_code, report.message);
         if let Some(hint) = report.hint {
             let _ = writeln!(self.0, "     hint: {hint}");
@@ -193,10 +193,8 @@ fn usage() {
 #[test]
 fn refusals() {
     let mut texts = Texts::default();
-    let tombstone = |reason: Option<&str>| Tombstone {
-        digest: digest(1),
-        reason: reason.map(str::to_owned),
-        revoked_at: time(),
+    let tombstone = |reason: Option<&str>| {
+        Box::new(Tombstone { digest: digest(1), reason: reason.map(str::to_owned), revoked_at: time() })
     };
     let asked = vec![alice(), "bob".parse().unwrap()];
     for refusal in [

@@ -465,7 +465,6 @@ fn json_files(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
 fn text(error: impl std::error::Error) -> String {
     error.to_string()
 }

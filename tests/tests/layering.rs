@@ -41,7 +41,7 @@ const SERVER: &[Room] = &[
     ("config", &["publish", "vault"]),
     ("telemetry", &["config"]),
     ("app", &["publish", "auth", "vault", "store", "config", "metrics", "clock"]),
-    ("http", &["app", "publish", "lookup", "auth", "vault", "store", "metrics", "clock", "phase"]),
+    ("http", &["app", "publish", "lookup", "auth", "vault", "store", "metrics", "phase"]),
     ("router", &["http", "app", "phase"]),
     ("lifecycle", &["router", "app", "store", "phase"]),
     (
@@ -52,7 +52,7 @@ const SERVER: &[Room] = &[
 
 const CLIENT: &[Room] = &[
     ("home", &[]),
-    ("config", &["home"]),
+    ("config", &[]),
     ("port", &[]),
     ("cache", &["home"]),
     ("pins", &["config", "home"]),

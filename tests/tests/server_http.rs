@@ -19,7 +19,7 @@ use bulla_server::store::{
     StoreError, TrustStore,
 };
 use bulla_tests::publisher::{self, Publisher};
-use bulla_tests::server::{Setup, TestServer, problem};
+use bulla_tests::server::{Setup, TestServer, Upload, problem};
 use bytes::Bytes;
 use reqwest::{Method, Response};
 
@@ -134,8 +134,7 @@ async fn repositories_may_be_called_like_parts_of_urls() {
             assert_eq!(head.status(), 200, "{spelling}");
         }
     }
-    let list: RepositoryList =
-        server.get("/api/v1/repositories?max=3").await.json().await.expect("a list");
+    let list: RepositoryList = server.get("/api/v1/repositories?max=3").await.json().await.expect("a list");
     assert_eq!(list.repositories.len(), 3);
     let next = list.next.expect("there are more").to_string();
     let rest: RepositoryList =
@@ -172,7 +171,9 @@ async fn paths_cannot_climb_in_any_spelling() {
     for method in ["POST", "PUT", "DELETE"] {
         let line = raw(
             &server,
-            &format!("{method} /tuf/a/metadata/timestamp.json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"),
+            &format!(
+                "{method} /tuf/a/metadata/timestamp.json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+            ),
         );
         assert!(line.starts_with("HTTP/1.1 405"), "{method}: {line}");
     }
@@ -311,11 +312,15 @@ async fn anonymous_reads_open_metadata_and_nothing_else() {
 #[tokio::test]
 async fn revoked_and_expired_tokens_stop_working_while_the_server_runs() {
     let server = TestServer::with(Setup { tokens: Some(false), ..Setup::default() }).await;
-    let (first, second) = (server.token("first", "read", "**", 3600), server.token("second", "read", "**", 60));
+    let (first, second) =
+        (server.token("first", "read", "**", 3600), server.token("second", "read", "**", 60));
     let status = async |token: &str| {
         server.send(server.request(Method::GET, "/api/v1/repositories").bearer_auth(token)).await.status()
     };
-    assert_eq!((status(&first).await, status(&second).await), (200.try_into().expect("200"), 200.try_into().expect("200")));
+    assert_eq!(
+        (status(&first).await, status(&second).await),
+        (200.try_into().expect("200"), 200.try_into().expect("200"))
+    );
     server.clock.advance(60);
     assert_eq!(status(&second).await, 401);
     let file = bulla_server::auth::TokenFile::in_data(server.folder.path());
@@ -362,7 +367,11 @@ async fn problems_say_what_and_carry_the_request_id() {
         (Method::GET, "/api/v1/repositories?after=../x", ProblemCode::BadRequest),
         (Method::GET, "/api/v1/changes?after=x", ProblemCode::BadRequest),
     ] {
-        assert_eq!(problem(server.send(server.request(method.clone(), path)).await).await.code, code, "{method} {path}");
+        assert_eq!(
+            problem(server.send(server.request(method.clone(), path)).await).await.code,
+            code,
+            "{method} {path}"
+        );
     }
 }
 
@@ -379,11 +388,20 @@ impl TrustStore for Troubled {
         }
     }
 
-    async fn by_version(&self, name: &RepositoryName, role: &RoleName, version: Version) -> Result<Option<Bytes>, StoreError> {
+    async fn by_version(
+        &self,
+        name: &RepositoryName,
+        role: &RoleName,
+        version: Version,
+    ) -> Result<Option<Bytes>, StoreError> {
         self.0.by_version(name, role, version).await
     }
 
-    async fn by_digest(&self, name: &RepositoryName, digest: Sha256Digest) -> Result<Option<Bytes>, StoreError> {
+    async fn by_digest(
+        &self,
+        name: &RepositoryName,
+        digest: Sha256Digest,
+    ) -> Result<Option<Bytes>, StoreError> {
         self.0.by_digest(name, digest).await
     }
 
@@ -395,7 +413,11 @@ impl TrustStore for Troubled {
         self.0.remove(removal).await
     }
 
-    async fn list(&self, after: Option<&RepositoryName>, max: usize) -> Result<Vec<RepositoryName>, StoreError> {
+    async fn list(
+        &self,
+        after: Option<&RepositoryName>,
+        max: usize,
+    ) -> Result<Vec<RepositoryName>, StoreError> {
         self.0.list(after, max).await
     }
 
@@ -441,13 +463,16 @@ async fn panics_are_contained_and_tell_callers_nothing() {
     assert_eq!(read.status(), 500);
     assert!(!read.text().await.expect("a body").contains("secret"));
     assert_eq!(server.get("/api/v1/repositories").await.status(), 200);
-    assert!(server.operate("/metrics").await.text().await.expect("numbers").contains("bullad_panics_total 2"));
+    assert!(
+        server.operate("/metrics").await.text().await.expect("numbers").contains("bullad_panics_total 2")
+    );
 }
 
 #[tokio::test]
 async fn requests_end_after_their_time_and_in_their_number() {
     let store = Arc::new(Troubled(MemoryStore::new()));
-    let limits = LimitsConfig { request_time: Duration::from_millis(300), requests: 1, ..LimitsConfig::default() };
+    let limits =
+        LimitsConfig { request_time: Duration::from_millis(300), requests: 1, ..LimitsConfig::default() };
     let server = TestServer::with(Setup { store, limits, ..Setup::default() }).await;
     let (slow, refused) = tokio::join!(server.get("/api/v1/repositories/slow/head"), async {
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -604,4 +629,22 @@ async fn a_second_signal_does_not_wait() {
     server.stopped().await.expect("a clean stop");
     assert!(began.elapsed() < Duration::from_secs(3));
     assert!(waiting.await.expect("no panic").is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_for_bodies_is_bounded_over_all_publishers() {
+    let limits =
+        LimitsConfig { body_bytes: 64 * 1024, total_body_bytes: 64 * 1024, ..LimitsConfig::default() };
+    let server = TestServer::with(Setup { limits, ..Setup::default() }).await;
+    let mut stream = TcpStream::connect(server.address).expect("the server listens");
+    let head = "POST /api/v1/repositories/a/publish HTTP/1.1\r\nhost: x\r\nif-none-match: *\r\n\
+                idempotency-key: 00000000000000000000000000000001\r\ncontent-length: 65536\r\n\
+                content-type: multipart/form-data; boundary=b\r\n\r\n--b\r\n";
+    stream.write_all(head.as_bytes()).expect("sent");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let other = || server.send(server.publish("b", None, 2, &[Upload::Target(b"x".to_vec())]));
+    assert_eq!(problem(other().await).await.code, ProblemCode::Busy);
+    drop(stream);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(problem(other().await).await.code, ProblemCode::Rejected);
 }

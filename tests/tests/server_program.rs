@@ -79,7 +79,7 @@ async fn keys(client: &Client, url: &str) -> OnlineKeys {
     client.post(url).send().await.expect("an answer").json().await.expect("keys")
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn development_needs_nothing_and_prints_what_to_export() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("da ta");
@@ -113,7 +113,7 @@ async fn development_needs_nothing_and_prints_what_to_export() {
     assert_eq!(keys(&client, &url).await, made, "another start, the same authority and keys");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_data_folder_it_takes_that_of_the_user() {
     let home = tempfile::tempdir().expect("a folder");
     let arguments = ["serve", "--dev", "--listen", "127.0.0.1:0"];
@@ -178,7 +178,7 @@ fn serve(config: &str) -> (Running, String) {
     (Running { process, lines: Vec::new() }, format!("http://{address}"))
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn tokens_are_shown_once_and_never_logged() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = configuration(&folder, "");
@@ -215,7 +215,7 @@ fn configurations_are_strict() {
     let folder = tempfile::tempdir().expect("a folder");
     for (more, variable, part) in [
         ("[limits]\npart = 3\n", None, "unknown field `part`"),
-        ("[store.kind]\n", None, "duplicate"),
+        ("[vault]\n", None, "duplicate key"),
         ("[lifetimes]\ntimestamp = \"soon\"\n", None, "soon"),
         ("", Some(("BULLAD_SERVER_LISTEN", "0.0.0.0:0")), "server.listen"),
         ("", Some(("BULLAD_SERVER_PORT", "3")), "port"),
@@ -234,7 +234,7 @@ fn configurations_are_strict() {
     assert!(text(&absent.stderr).contains("/nowhere/bullad.toml"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_or_exposed_key_encryption_key_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = configuration(&folder, "");
@@ -259,7 +259,16 @@ async fn a_wrong_or_exposed_key_encryption_key_is_refused() {
         .header("idempotency-key", "0".repeat(32))
         .multipart(form);
     assert_eq!(publish.send().await.expect("an answer").status(), 200);
+    let read = async |server: &Running| {
+        let url = server.lines[0].strip_prefix("export BULLA_SERVER=").expect("the server");
+        let url = format!("{url}/tuf/r.io/app/metadata/timestamp.json");
+        client.get(url).send().await.expect("an answer").bytes().await.expect("a body")
+    };
+    let before = read(&server).await;
     server.stop();
+    let again = Running::development(&data);
+    assert_eq!(read(&again).await, before, "another start, the same repository");
+    again.stop();
 
     fs::set_permissions(&kek, fs::Permissions::from_mode(0o600)).expect("changed");
     let wrong = run(&["serve", "--config", &config]);

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bulla_keys_schema::names::RoleName;
-use bulla_keys_schema::verify::RootChain;
 use bulla_keys_schema::dialect::Dialect;
+use bulla_keys_schema::names::RoleName;
 use bulla_keys_schema::time::UtcTime;
+use bulla_keys_schema::verify::RootChain;
 use bulla_keys_schema::verify::{Floor, RawMetadata};
 use bulla_keys_schema::wire::{ChangeKind, ChangeList, Head, OnlineKeys, ProblemCode, Receipt};
 use bulla_server::config::{LifetimesConfig, LimitsConfig};
@@ -134,7 +134,11 @@ async fn of_many_publishers_with_one_token_one_wins() {
         .map(|at| {
             let (server, token, upload) = (Arc::clone(&server), created.token.clone(), upload.clone());
             tokio::spawn(async move {
-                server.send(server.publish("a", Some(&token), operation("race", at), &upload)).await.status().as_u16()
+                server
+                    .send(server.publish("a", Some(&token), operation("race", at), &upload))
+                    .await
+                    .status()
+                    .as_u16()
             })
         })
         .collect();
@@ -161,7 +165,7 @@ async fn refusals_name_rule_role_and_versions() {
     broken[last] ^= 1;
     for (what, parts, rule, role) in [
         ("a target alone", vec![Upload::Target(b"{}".to_vec())], "empty", None),
-        ("a version left out", skipped.clone(), "version", Some("alice")),
+        ("a version left out", skipped.clone(), "version", Some("releases")),
         ("releases alone", vec![named("2.releases.json", releases)], "unvouched", None),
         ("a snapshot", vec![named("2.snapshot.json", alice)], "online-role", Some("snapshot")),
         ("twice", vec![named("2.alice.json", alice), named("2.alice.json", alice)], "twice", Some("alice")),
@@ -171,7 +175,11 @@ async fn refusals_name_rule_role_and_versions() {
         ("no metadata", vec![named("2.alice.json", b"hello")], "signature", Some("alice")),
         (
             "an unlisted target",
-            vec![named("2.alice.json", alice), named("2.releases.json", releases), Upload::Target(b"x".to_vec())],
+            vec![
+                named("2.alice.json", alice),
+                named("2.releases.json", releases),
+                Upload::Target(b"x".to_vec()),
+            ],
             "unlisted-file",
             None,
         ),
@@ -218,9 +226,17 @@ async fn malformed_requests_are_refused_before_anything_is_judged() {
     let id = "00000000000000000000000000000001";
     let form = || reqwest::multipart::Form::new().text("metadata", "x");
     for (what, request, code) in [
-        ("no precondition", post().header("idempotency-key", id).multipart(form()), ProblemCode::PreconditionRequired),
+        (
+            "no precondition",
+            post().header("idempotency-key", id).multipart(form()),
+            ProblemCode::PreconditionRequired,
+        ),
         ("no id", post().header("if-none-match", "*").multipart(form()), ProblemCode::BadRequest),
-        ("short id", post().header("if-none-match", "*").header("idempotency-key", "01"), ProblemCode::BadRequest),
+        (
+            "short id",
+            post().header("if-none-match", "*").header("idempotency-key", "01"),
+            ProblemCode::BadRequest,
+        ),
         ("no token", post().header("if-match", "h1").header("idempotency-key", id), ProblemCode::BadRequest),
         (
             "both",
@@ -279,7 +295,9 @@ async fn malformed_requests_are_refused_before_anything_is_judged() {
         .header("idempotency-key", id)
         .header("content-type", "multipart/form-data; boundary=b")
         .body(reqwest::Body::wrap_stream(futures_util::StreamExt::chain(
-            futures_util::stream::iter([Ok(b"--b\r\ncontent-disposition: form-data; name=\"target\"\r\n\r\n".to_vec())]),
+            futures_util::stream::iter([Ok(
+                b"--b\r\ncontent-disposition: form-data; name=\"target\"\r\n\r\n".to_vec(),
+            )]),
             unsized_body,
         )));
     assert_eq!(problem(server.send(request).await).await.code, ProblemCode::TooLarge);

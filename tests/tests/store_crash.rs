@@ -11,8 +11,18 @@ use tempfile::TempDir;
 
 /// System calls that change what is on the disk. strace counts each of them by itself.
 const WRITING: [&str; 12] = [
-    "write", "pwrite64", "rename", "renameat", "renameat2", "fsync", "fdatasync", "ftruncate", "fallocate",
-    "unlink", "mkdir", "sync_file_range",
+    "write",
+    "pwrite64",
+    "rename",
+    "renameat",
+    "renameat2",
+    "fsync",
+    "fdatasync",
+    "ftruncate",
+    "fallocate",
+    "unlink",
+    "mkdir",
+    "sync_file_range",
 ];
 
 fn writer() -> PathBuf {
@@ -138,7 +148,8 @@ async fn failing_disks_end_the_process() {
             let data = folder.path().join("data");
             let inject = format!("inject={call}:error={error}:when={when}+");
             let trace = format!("trace={call}");
-            let Some(mut command) = strace(&["-o", "/dev/null", "-e", &trace, "-e", &inject], &writer()) else {
+            let Some(mut command) = strace(&["-o", "/dev/null", "-e", &trace, "-e", &inject], &writer())
+            else {
                 return;
             };
             command.args(arguments(&data, 4, 600, 0));
@@ -230,8 +241,7 @@ async fn power_cuts() {
             // Every other time only what was synced in this very run counts as synced.
             let model = if round % 2 == 0 { model } else { model.to_ascii_lowercase() };
             let left = folder.path().join(format!("left-{round}"));
-            let cut =
-                Cut { tool: &tool, model, seed, after: moment(seed, 400), before: before.as_deref() };
+            let cut = Cut { tool: &tool, model, seed, after: moment(seed, 400), before: before.as_deref() };
             let found = cut.run(&left, &writer(), |mount| arguments(&mount.join("data"), 8, large, 2));
             if before.is_some() {
                 assert_eq!(found.first().map(String::as_str), Some(READY), "{cut:?}: it did not start again");

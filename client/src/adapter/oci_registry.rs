@@ -2,6 +2,7 @@
 //! fetched here, because that crate reads an answer of any length into memory and takes the
 //! registry's word for the digest where it gives one.
 
+use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,6 +16,8 @@ use oci_client::secrets::RegistryAuth;
 use oci_client::{Reference, RegistryOperation};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, StatusCode};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::adapter::innermost;
 use crate::adapter::oci_credentials::CredentialSources;
@@ -33,6 +36,8 @@ const DOCKER_HUB: &str = "registry-1.docker.io";
 const USER_AGENT: &str = concat!("bulla/", env!("CARGO_PKG_VERSION"));
 const CONNECT: Duration = Duration::from_secs(10);
 const READ: Duration = Duration::from_secs(30);
+/// How long a credential helper may take; some ask a person.
+const HELPER: Duration = Duration::from_secs(60);
 
 /// How to reach registries.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +87,24 @@ impl OciRegistry {
             _ if is_loopback_host(name) => self.settings.ca_pem.is_none(),
             PlainHttp::Hosts(hosts) => hosts.iter().any(|known| known == host),
             PlainHttp::None => false,
+        }
+    }
+
+    /// The stored login. A credential helper may hang: it gets a thread that nobody waits for
+    /// longer than that.
+    async fn find_login(&self, repository: &RepositoryName) -> Result<RegistryAuth, RegistryError> {
+        let host = repository.host().unwrap_or_default().to_owned();
+        let failed = |reason: &str| RegistryError::Credentials { host, reason: reason.to_owned() };
+        let (credentials, name) = (self.settings.credentials.clone(), repository.clone());
+        let (answer, found) = oneshot::channel();
+        thread::spawn(move || {
+            // Nobody listens any more after the time-out.
+            let _ = answer.send(credentials.find(&name));
+        });
+        match timeout(HELPER, found).await {
+            Ok(Ok(login)) => login,
+            Ok(Err(_)) => Err(failed("the credential helper cannot be asked")),
+            Err(_) => Err(failed("the credential helper does not answer")),
         }
     }
 
@@ -141,7 +164,7 @@ impl Registry for OciRegistry {
         // The tag is not part of the scope: one is needed to build a reference at all.
         let reference =
             Reference::with_tag(api_host.to_owned(), repository.path().to_owned(), "latest".to_owned());
-        let login = self.settings.credentials.find(repository)?;
+        let login = self.find_login(repository).await?;
         let login = self.log_in(&ask, &reference, login).await?;
         let response = self.get(&ask, &login).await?;
         match response.status() {

@@ -7,14 +7,11 @@ use std::process::ExitCode;
 use bulla_keys_schema::key::OpenError;
 use bulla_keys_schema::verify::{ChainError, RootError, VerifyError as SignatureError};
 
-use crate::adapter::tuf_http::InvalidConnection;
-use crate::adapter::unattended::VARIABLE;
-use crate::cache::CacheError;
 use crate::config::InvalidConfig;
 use crate::flow::init::InitError;
 use crate::flow::key::KeyError;
 use crate::flow::publish::PublishError;
-use crate::flow::refresh::RefreshError;
+use crate::flow::refresh::{CacheError, RefreshError};
 use crate::flow::revoke::RevokeError;
 use crate::flow::sign::SignError;
 use crate::flow::signer::SignerError;
@@ -23,7 +20,7 @@ use crate::flow::verify::{Refusal, VerifyError};
 use crate::pins::{BadThreshold, PinsError};
 use crate::port::{KeyStoreError, PassphraseError, RegistryError, TrustServerError};
 use crate::report::ErrorReport;
-use crate::wiring::{NoHome, UnreadableCertificates};
+use crate::wiring::{InvalidConnection, NoHome, PASSPHRASE, UnreadableCertificates};
 
 /// How `bulla` ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +61,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// An error, explained.
-pub(super) struct Failure {
+pub struct Failure {
     message: String,
     pub(super) exit: Exit,
     hint: Option<String>,
@@ -72,15 +69,17 @@ pub(super) struct Failure {
 
 impl Failure {
     /// As it is printed.
-    pub(super) fn report(&self) -> ErrorReport {
+    #[must_use]
+    pub fn report(&self) -> ErrorReport {
         ErrorReport { message: self.message.clone(), hint: self.hint.clone(), exit_code: self.exit as u8 }
     }
 }
 
 type Explained = (Exit, Option<String>);
 
-/// Finds out what an error means.
-pub(super) fn explain(error: &anyhow::Error) -> Failure {
+/// Finds out what an error of a flow means.
+#[must_use]
+pub fn explain(error: &anyhow::Error) -> Failure {
     let (exit, hint) = classify(error);
     Failure { message: error.to_string(), exit, hint }
 }
@@ -488,14 +487,14 @@ fn passphrase(error: &PassphraseError) -> Explained {
     match error {
         PassphraseError::Differ { .. } => (Exit::Usage, hint("try again")),
         PassphraseError::Empty { .. } => {
-            (Exit::Usage, hint(&format!("choose one; in pipelines check that {VARIABLE} is filled")))
+            (Exit::Usage, hint(&format!("choose one; in pipelines check that {PASSPHRASE} is filled")))
         }
         PassphraseError::File { .. } => {
             (Exit::Usage, hint("--passphrase-file must hold one passphrase of at most 4096 bytes"))
         }
         PassphraseError::Interrupted => (Exit::Interrupted, None),
         PassphraseError::NobodyToAsk { variable, .. } => {
-            (Exit::Usage, hint(&format!("set {variable} or {VARIABLE}, or name a --passphrase-file")))
+            (Exit::Usage, hint(&format!("set {variable} or {PASSPHRASE}, or name a --passphrase-file")))
         }
         PassphraseError::NobodyToAskForNew { .. } => (Exit::Usage, hint("name a --new-passphrase-file")),
         PassphraseError::Terminal { .. } => (Exit::Internal, hint("name a --passphrase-file")),

@@ -11,6 +11,7 @@ use crate::report::InitReport;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The image repository, with its registry: registry.example.com/team/app
+    #[arg(value_parser = super::repository)]
     repository: RepositoryName,
     /// A key of this home that signs root; may be repeated [default: root]
     #[arg(long = "root-key", value_name = "NAME")]

@@ -17,14 +17,15 @@ mod verify;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use bulla_keys_schema::names::ImageRef;
+use bulla_keys_schema::names::{ImageRef, RepositoryName, Tag};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-pub use failure::Exit;
+pub use failure::{Exit, Failure, explain};
 
 use crate::flow::verify::{Refusal, VerifyError};
 use crate::output::Output;
-use crate::report::{ErrorReport, VerdictReport};
+use crate::pins::Scope;
+use crate::report::VerdictReport;
 use crate::wiring::{GlobalArgs, Settings};
 
 /// Makes keys, signs and revokes image tags, and verifies before a pull
@@ -78,12 +79,6 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// How `error` is explained to people: what, what to do, and the exit code.
-#[must_use]
-pub fn explain(error: impl std::error::Error + Send + Sync + 'static) -> ErrorReport {
-    failure::explain(&error.into()).report()
-}
-
 /// The command line as clap knows it, for completions and manual pages.
 #[must_use]
 pub fn definition() -> clap::Command {
@@ -117,7 +112,7 @@ async fn dispatch(cli: Cli, output: &mut Output) -> anyhow::Result<()> {
 
 /// Says what went wrong, to people on stderr and to programs on stdout.
 fn fail(output: &Output, error: &anyhow::Error) -> Exit {
-    let failure = failure::explain(error);
+    let failure = explain(error);
     let exit = failure.exit;
     if output.is_json() {
         let refusal: Option<&Refusal> = match error.downcast_ref::<VerifyError>() {
@@ -134,14 +129,36 @@ fn fail(output: &Output, error: &anyhow::Error) -> Exit {
     exit
 }
 
+/// A repository as images are typed: `busybox` is `docker.io/library/busybox` here as well.
+fn repository(text: &str) -> Result<RepositoryName, NoRepository> {
+    let (repository, tag) = repository_and_tag(text)?;
+    if tag.is_some() { Err(NoRepository) } else { Ok(repository) }
+}
+
+/// A repository, or one tag of it: no tag means none.
+fn repository_and_tag(text: &str) -> Result<(RepositoryName, Option<Tag>), NoRepository> {
+    let image: ImageRef = text.parse().map_err(|_| NoRepository)?;
+    if image.digest().is_some() {
+        return Err(NoRepository);
+    }
+    let typed_tag = text.rsplit('/').next().is_some_and(|last| last.contains(':'));
+    Ok((image.repository().clone(), image.tag().filter(|_| typed_tag).cloned()))
+}
+
+/// A repository or a scope of the pins.
+fn scope(text: &str) -> Result<Scope, NoRepository> {
+    match text.strip_suffix("/**") {
+        Some(_) => text.parse().map_err(|_| NoRepository),
+        None => repository(text).map(Scope::Repository),
+    }
+}
+
 /// An image with a tag and no digest.
 fn tagged(text: &str) -> Result<ImageRef, NoTag> {
-    let image: ImageRef = text.parse().map_err(|_| NoTag)?;
-    let typed_tag = text.rsplit('/').next().is_some_and(|last| last.contains(':'));
-    if image.digest().is_some() || !typed_tag {
-        return Err(NoTag);
+    match repository_and_tag(text) {
+        Ok((repository, Some(tag))) => Ok(ImageRef::new(repository, Some(tag), None)),
+        _ => Err(NoTag),
     }
-    Ok(image)
 }
 
 /// The text names no tag of a repository.
@@ -168,6 +185,23 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         definition().debug_assert();
+    }
+
+    #[test]
+    fn repositories_are_read_as_images_are() {
+        for (typed, read) in [
+            ("busybox", "docker.io/library/busybox"),
+            ("index.docker.io/team/app", "docker.io/team/app"),
+            ("localhost:5000/app", "localhost:5000/app"),
+        ] {
+            assert_eq!(repository(typed).unwrap().as_str(), read);
+            assert_eq!(scope(typed).unwrap().to_string(), read);
+            assert_eq!(repository_and_tag(&format!("{typed}:1")).unwrap().0.as_str(), read);
+            assert_eq!(tagged(&format!("{typed}:1")).unwrap().to_string(), format!("{read}:1"));
+            assert!(repository(&format!("{typed}:1")).is_err() && tagged(typed).is_err());
+        }
+        assert_eq!(scope("reg.example.com/**").unwrap().to_string(), "reg.example.com/**");
+        assert!(scope("**").is_err() && repository(&format!("a.b/c@sha256:{}", "0".repeat(64))).is_err());
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub(super) enum Verb {
     /// List the signers
     List {
         /// The repository
+        #[arg(value_parser = super::repository)]
         repository: RepositoryName,
     },
     /// As a signer: sign the document with which the admin adds you
@@ -38,6 +39,7 @@ pub(super) enum Verb {
 #[derive(Debug, clap::Args)]
 pub(super) struct AddArgs {
     /// The repository
+    #[arg(value_parser = super::repository)]
     repository: RepositoryName,
     /// The signer's name
     name: SignerName,
@@ -61,6 +63,7 @@ pub(super) struct AddArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct RemoveArgs {
     /// The repository
+    #[arg(value_parser = super::repository)]
     repository: RepositoryName,
     /// The signer's name
     name: SignerName,
@@ -72,6 +75,7 @@ pub(super) struct RemoveArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct EnrolArgs {
     /// The repository; it must be pinned here
+    #[arg(value_parser = super::repository)]
     repository: RepositoryName,
     /// The signer's name, as the admin will use it
     name: SignerName,

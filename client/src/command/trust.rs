@@ -21,6 +21,7 @@ pub(super) enum Verb {
     /// Remove a pin
     Remove {
         /// The repository or scope, as listed
+        #[arg(value_parser = super::scope)]
         scope: Scope,
         /// Change nothing
         #[arg(long)]
@@ -32,6 +33,7 @@ pub(super) enum Verb {
 #[command(group(clap::ArgGroup::new("root").required(true)))]
 pub(super) struct AddArgs {
     /// A repository, or a scope: registry.example.com/team/**
+    #[arg(value_parser = super::scope)]
     scope: Scope,
     /// Digest of a root document
     #[arg(long, value_name = "HEX", group = "root", value_parser = digest)]

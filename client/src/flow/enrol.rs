@@ -37,6 +37,9 @@ pub async fn enrol(ports: Ports<'_>, request: &Request) -> Result<Bytes, SignerE
     let stored = stored.collect::<Result<Vec<_>, _>>().map_err(PublishError::from)?;
     let session = Session::open(ports, &request.repository).await.map_err(PublishError::from)?;
     let state = current::load(&session).await.map_err(PublishError::from)?;
+    let now = session.now();
+    // Others need not wait while somebody types a passphrase.
+    drop(session);
     let joining = Joining::new(
         &state,
         &AddRequest {
@@ -49,7 +52,7 @@ pub async fn enrol(ports: Ports<'_>, request: &Request) -> Result<Bytes, SignerE
             dry_run: true,
         },
     )?;
-    let first = joining.first_document(session.now());
+    let first = joining.first_document(now);
     // All named keys sign: whoever adds the signer may ask for any number of them.
     let keys: Vec<_> = stored.iter().map(|key| key.public.fingerprint()).collect();
     ring.unlock(&keys.iter().copied().collect()).map_err(PublishError::from)?;

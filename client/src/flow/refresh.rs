@@ -12,7 +12,8 @@ use bulla_keys_schema::verify::{
 };
 use bytes::Bytes;
 
-use crate::cache::{Cache, CacheError, RepositoryCache, Stored};
+pub use crate::cache::CacheError;
+use crate::cache::{Cache, RepositoryCache, Stored};
 use crate::flow::Ports;
 use crate::pins::{PinnedRoot, Pins, PinsError};
 use crate::port::TrustServerError;
@@ -338,7 +339,7 @@ pub enum RefreshError {
         /// Why the server was not asked.
         error: Box<TrustServerError>,
         /// What is wrong with the cached metadata.
-        refusal: Box<RefreshError>,
+        refusal: Box<Self>,
     },
     /// The server's root is not the pinned one.
     #[error("{repository} is pinned to {pinned}, which the server's root does not satisfy: {source}")]

@@ -149,7 +149,7 @@ pub enum Refusal {
         /// The role that revoked it.
         role: RoleName,
         /// What was revoked, and why.
-        tombstone: Tombstone,
+        tombstone: Box<Tombstone>,
     },
     /// Same digest, other length: the signed entry describes no bytes at all.
     #[error("the manifest has {served} bytes, but its signers vouch for {signed}")]

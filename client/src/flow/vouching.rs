@@ -97,7 +97,9 @@ impl<'a> Repository<'a> {
             && let Ok(tag) = path.as_str().parse()
         {
             let repository = self.name.clone();
-            return Err(Refusal::Revoked { repository, tag, role, tombstone: tombstone.clone() }.into());
+            return Err(
+                Refusal::Revoked { repository, tag, role, tombstone: Box::new(tombstone.clone()) }.into()
+            );
         }
         let repository = self.name.clone();
         Err(refused.unwrap_or_else(|| Refusal::DigestNotSigned { repository, digest }.into()))
@@ -187,7 +189,7 @@ impl<'a> Repository<'a> {
     }
 
     fn revoked(&self, tag: &Tag, (role, document): &Saying) -> Option<Refusal> {
-        let tombstone = document.payload().revoked.get(&tag.target_path())?.clone();
+        let tombstone = Box::new(document.payload().revoked.get(&tag.target_path())?.clone());
         Some(Refusal::Revoked {
             repository: self.name.clone(),
             tag: tag.clone(),

@@ -7,8 +7,8 @@ use crate::digest::{Hashes, Sha256Digest};
 use crate::json::Object;
 use crate::key::{Fingerprint, KeyId, PublicKey};
 use crate::metadata::{
-    Children, DelegatedRole, Delegations, KeyEntry, KeyTable, RoleKeys, Scope, TargetInfo, Targets, Threshold,
-    Tombstone, Version,
+    Children, DelegatedRole, Delegations, KeyEntry, KeyTable, RoleKeys, Scope, TargetInfo, Targets,
+    Threshold, Tombstone, Version,
 };
 use crate::names::{DelegatedRoleName, PathPattern, RELEASES, RoleName, TargetPath};
 use crate::time::UtcTime;
@@ -92,7 +92,9 @@ impl TargetsEdit {
             children: Children::Roles(Vec::new()),
             extra: Object::new(),
         });
-        let Children::Roles(roles) = &mut delegations.children else { return Err(TargetsEditError::HashBins) };
+        let Children::Roles(roles) = &mut delegations.children else {
+            return Err(TargetsEditError::HashBins);
+        };
         let key_ids = list_keys(&mut delegations.keys, keys)
             .map_err(|fingerprint| TargetsEditError::DuplicateKey { name: name.clone(), fingerprint })?;
         let role = DelegatedRole {

@@ -98,10 +98,14 @@ fn read_signatures(listed: &[Json]) -> Result<Vec<Signature>, InvalidMetadata> {
         let key_id: KeyId = fields.need("keyid", "a key id", |v| v.as_str()?.parse().ok())?;
         // A signature that is no hex cannot be valid, and like an invalid one it must not
         // spoil the others.
-        let bytes = fields.need("sig", "a string", |v| v.as_str().map(|s| hex::decode(s).unwrap_or_default()))?;
+        let bytes =
+            fields.need("sig", "a string", |v| v.as_str().map(|s| hex::decode(s).unwrap_or_default()))?;
         fields.rest()?;
         if signatures.iter().any(|known| known.key_id == key_id) {
-            return Err(InvalidMetadata::Member { at: format!("signatures: {key_id}"), expected: "listed once" });
+            return Err(InvalidMetadata::Member {
+                at: format!("signatures: {key_id}"),
+                expected: "listed once",
+            });
         }
         signatures.push(Signature { key_id, bytes });
     }

@@ -146,7 +146,8 @@ impl SuccinctRoles {
     #[must_use]
     pub fn contains(&self, role: &DelegatedRoleName) -> bool {
         let digits = usize::from(self.bit_length).div_ceil(4);
-        let Some(number) = role.as_str().strip_prefix(&self.name_prefix).and_then(|rest| rest.strip_prefix('-'))
+        let Some(number) =
+            role.as_str().strip_prefix(&self.name_prefix).and_then(|rest| rest.strip_prefix('-'))
         else {
             return false;
         };

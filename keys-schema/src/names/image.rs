@@ -67,6 +67,20 @@ impl ImageRef {
         Self { repository, tag, digest }
     }
 
+    /// The repository that `text` names, normalised as in an image reference, so that both
+    /// spellings mean the same repository.
+    ///
+    /// # Errors
+    /// Not a name, or one with a tag or a digest.
+    pub fn parse_repository(text: &str) -> Result<RepositoryName, InvalidImageRef> {
+        let names_image =
+            text.contains('@') || text.rsplit('/').next().is_some_and(|last| last.contains(':'));
+        if names_image {
+            return Err(InvalidImageRef::Repository);
+        }
+        normalise(text).parse().map_err(|_| InvalidImageRef::Repository)
+    }
+
     /// The repository, with host.
     #[must_use]
     pub const fn repository(&self) -> &RepositoryName {
@@ -188,6 +202,24 @@ mod tests {
             (format!("a.b/c:t@{digest}"), format!("a.b/c:t@{digest}")),
         ] {
             assert_eq!(typed.parse::<ImageRef>().unwrap().to_string(), expected, "{typed}");
+        }
+    }
+
+    #[test]
+    fn repositories_are_named_as_in_references() {
+        for (typed, expected) in [
+            ("busybox", Ok("docker.io/library/busybox")),
+            ("team/app", Ok("docker.io/team/app")),
+            ("localhost:5000/app", Ok("localhost:5000/app")),
+            ("app:1", Err(InvalidImageRef::Repository)),
+            ("app@sha256:00", Err(InvalidImageRef::Repository)),
+        ] {
+            let parsed = ImageRef::parse_repository(typed);
+            assert_eq!(
+                parsed.as_ref().map(RepositoryName::as_str),
+                expected.as_ref().map(|name| *name),
+                "{typed}"
+            );
         }
     }
 

@@ -59,7 +59,13 @@ impl TrustedRoot {
     pub fn timestamp(self, floor: Floor, bytes: Bytes) -> Result<TrustedTimestamp, ChainError> {
         let root = self.root.payload();
         let bytes = within(bytes, &RoleName::Timestamp, limits::TIMESTAMP_BYTES)?;
-        let new = verify::<Timestamp>(self.root.dialect(), bytes, &RoleName::Timestamp, &root.timestamp, &root.keys)?;
+        let new = verify::<Timestamp>(
+            self.root.dialect(),
+            bytes,
+            &RoleName::Timestamp,
+            &root.timestamp,
+            &root.keys,
+        )?;
         if let Some(trusted) = floor.timestamp_version() {
             refuse_rollback(&RoleName::Timestamp, trusted, new.version())?;
             if trusted == new.version() {
@@ -275,7 +281,9 @@ impl TrustedTargets {
         let keys = match (delegator.payload().delegation(role), delegations) {
             (Some(child), Some(delegations)) => (&child.keys, &delegations.keys),
             (None, Some(delegations)) => match &delegations.children {
-                crate::metadata::Children::Succinct(bins) if bins.contains(role) => (&bins.keys, &delegations.keys),
+                crate::metadata::Children::Succinct(bins) if bins.contains(role) => {
+                    (&bins.keys, &delegations.keys)
+                }
                 _ => return Err(ChainError::NotDelegated { role: name }),
             },
             (_, None) => return Err(ChainError::NotDelegated { role: name }),
@@ -424,7 +432,11 @@ fn refuse_rollback(role: &RoleName, trusted: Version, found: Version) -> Result<
     Ok(())
 }
 
-fn refuse_expired<R: Document>(role: &RoleName, document: &Verified<R>, now: UtcTime) -> Result<(), ChainError> {
+fn refuse_expired<R: Document>(
+    role: &RoleName,
+    document: &Verified<R>,
+    now: UtcTime,
+) -> Result<(), ChainError> {
     if document.expires().is_over(now) {
         let (version, expires) = (document.version(), document.expires());
         return Err(ChainError::Expired { role: role.clone(), version, expires });

@@ -90,7 +90,10 @@ impl RootChain {
             return Err(RootError::ClockWentBack { now, last_accepted });
         }
         if self.latest.expires().is_over(now) {
-            return Err(RootError::Expired { version: self.latest.version(), expires: self.latest.expires() });
+            return Err(RootError::Expired {
+                version: self.latest.version(),
+                expires: self.latest.expires(),
+            });
         }
         Ok(self.finish_expired(now))
     }

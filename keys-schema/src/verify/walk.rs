@@ -60,8 +60,7 @@ impl<'a> Walk<'a> {
     /// Starts at the top-level targets.
     #[must_use]
     pub fn new(repository: &'a TrustedTargets, path: TargetPath) -> Self {
-        let mut walk =
-            Self { repository, path, pending: Vec::new(), visited: BTreeSet::new(), found: None };
+        let mut walk = Self { repository, path, pending: Vec::new(), visited: BTreeSet::new(), found: None };
         walk.visit(&RoleName::Targets, repository.targets());
         walk
     }

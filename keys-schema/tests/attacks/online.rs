@@ -129,13 +129,12 @@ pub const ATTACKS: &[Attack] = &[
         error: "snapshot has other bytes than listed: length or digest differ",
         build: |spoil| {
             // No digest is listed, so that the length alone speaks.
-            let repo = Repo::new();
+            let mut repo = Repo::new();
             let length = complete(&repo).bytes().len();
-            let mut listing = repo.clone();
-            listing.timestamp.set("meta/snapshot.json", version_only(1));
+            repo.timestamp.set("meta/snapshot.json", version_only(1));
             let listed = length - usize::from(spoil);
-            listing.timestamp.set_number("meta/snapshot.json/length", i64::try_from(listed).unwrap());
-            client(&listing)
+            repo.timestamp.set_number("meta/snapshot.json/length", i64::try_from(listed).unwrap());
+            client(&repo)
         },
     },
     Attack {

@@ -109,9 +109,8 @@ proptest! {
         with in any::<u8>(),
         cut in any::<bool>(),
     ) {
-        let healthy = client(&Repo::new());
-        let answer = healthy.run().result;
-        let mut spoiled = healthy.clone();
+        let mut spoiled = client(&Repo::new());
+        let answer = spoiled.run().result;
         let names: Vec<String> = spoiled.served.keys().cloned().collect();
         let name = which.get(&names);
         let mut bytes = spoiled.served[name].to_vec();

@@ -282,10 +282,12 @@ pub const ATTACKS: &[Attack] = &[
             before.timestamp.set_number("version", 2_000_000_000);
             let mut after = Repo::new();
             let next = after.next_root();
+            // The timestamp key stays: the stored timestamp still verifies, and must be
+            // forgotten all the same.
             if !spoil {
-                let key = TestKey::new("new timestamp");
-                next.trust("roles/timestamp", &[key], 1);
-                after.timestamp.signed_by(&[key]);
+                let key = TestKey::new("new snapshot");
+                next.trust("roles/snapshot", &[key], 1);
+                after.snapshot.signed_by(&[key]);
             }
             returning(&before, &after)
         },
@@ -343,7 +345,7 @@ fn compressed(key: TestKey) -> String {
     let public = key.public();
     let der = public.to_spki_der();
     let point = &der[der.len() - 65..];
-    let sign = if point[64] % 2 == 0 { "02" } else { "03" };
+    let sign = if point[64].is_multiple_of(2) { "02" } else { "03" };
     let x: String = point[1..33].iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{sign}{x}")
 }

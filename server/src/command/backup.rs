@@ -28,8 +28,8 @@ pub struct BackupArgs {
 /// # Errors
 /// The store or the folder cannot be used, or the backup is not whole.
 pub fn run(args: BackupArgs) -> anyhow::Result<ExitCode> {
-    let report = backup(&args.data, &args.out)?;
-    print(&report, "backed up", args.output)?;
+    let BackupArgs { data, out, output } = args;
+    print(&backup(&data, &out)?, "backed up", output)?;
     Ok(ExitCode::SUCCESS)
 }
 

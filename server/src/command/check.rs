@@ -53,7 +53,8 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         })?;
         if let Some(back) = store.went_back() {
             let (mark, position) = (back.mark.0, back.position.0);
-            let what = format!("the store has gone back in time: it ends at {position}, its mark stands at {mark}");
+            let what =
+                format!("the store has gone back in time: it ends at {position}, its mark stands at {mark}");
             report.defects.push(what);
         }
     }

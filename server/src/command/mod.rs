@@ -60,10 +60,30 @@ impl Cli {
         };
         result.unwrap_or_else(|error| {
             // Nothing is left to be told if stderr is gone.
-            let _ = writeln!(io::stderr(), "error: {error:#}");
+            let _ = writeln!(io::stderr(), "error: {}", report(&error));
             if error.is::<ConfigError>() { ExitCode::from(CONFIGURATION) } else { ExitCode::FAILURE }
         })
     }
+}
+
+/// What failed and why on the first line, then the hints. Causes that a message quotes
+/// already are not told twice.
+fn report(error: &anyhow::Error) -> String {
+    let (mut what, mut hints) = (String::new(), String::new());
+    for cause in error.chain() {
+        let text = cause.to_string();
+        let (line, hint) = text.split_once("\nhint: ").unwrap_or((&text, ""));
+        if what.contains(line) {
+            continue;
+        }
+        what.push_str(if what.is_empty() { "" } else { ": " });
+        what.push_str(line.trim_end());
+        if !hint.is_empty() {
+            hints.push_str("\nhint: ");
+            hints.push_str(hint);
+        }
+    }
+    what + &hints
 }
 
 /// The variables of the environment that are text.
@@ -95,6 +115,15 @@ mod tests {
     #[test]
     fn the_command_tree_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn reports_tell_each_cause_once_and_hints_last() {
+        let source = io::Error::other("no space");
+        let error =
+            anyhow::Error::new(ConfigError::Read { path: "a.toml".into(), source }).context("cannot start");
+        let expected = "cannot start: cannot read configuration a.toml: no space\nhint: check the path given to --config";
+        assert_eq!(report(&error), expected);
     }
 
     #[test]

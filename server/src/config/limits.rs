@@ -12,6 +12,8 @@ use super::{Fault, duration};
 pub struct LimitsConfig {
     /// Bytes of one publish. Default 32 MiB.
     pub body_bytes: usize,
+    /// Bytes of all publishes that are worked on at the same time. Default 512 MiB.
+    pub total_body_bytes: usize,
     /// Parts of one publish. Default 64.
     pub parts: usize,
     /// Bytes of a request's head. Default 32 KiB.
@@ -39,6 +41,7 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             body_bytes: 32 * 1024 * 1024,
+            total_body_bytes: 512 * 1024 * 1024,
             parts: 64,
             header_bytes: 32 * 1024,
             header_time: Duration::from_secs(15),
@@ -62,6 +65,9 @@ impl LimitsConfig {
             if value == 0 {
                 faults.push(Fault::new(path, "must be at least 1"));
             }
+        }
+        if self.total_body_bytes < self.body_bytes {
+            faults.push(Fault::new("limits.total_body_bytes", "must not be less than limits.body_bytes"));
         }
         if !(8192..=1024 * 1024).contains(&self.header_bytes) {
             faults.push(Fault::new("limits.header_bytes", "must lie between 8192 and 1048576"));

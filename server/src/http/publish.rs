@@ -1,5 +1,7 @@
 //! `POST .../publish`: multipart in, one publication, receipt out.
 
+use std::sync::Arc;
+
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest as _, Multipart, Request};
 use axum::response::Response;
@@ -9,6 +11,7 @@ use bulla_keys_schema::wire::{self, METADATA_PART, ProblemCode, TARGET_PART};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use percent_encoding::percent_decode_str;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::api;
 use super::problem::ApiError;
@@ -33,7 +36,7 @@ pub(super) async fn post(
             "Idempotency-Key is missing: 32 hex digits, new for each publish",
         )
     })?;
-    require_fitting_length(headers, app.limits.body_bytes)?;
+    let _memory = reserve(app, headers)?;
     let multipart = Multipart::from_request(request, &()).await.map_err(|_| {
         ApiError::new(ProblemCode::UnsupportedMediaType, "a publish is sent as multipart/form-data")
     })?;
@@ -60,14 +63,16 @@ fn outcome(result: &Result<crate::publish::Receipt, PublishFailure>) -> Outcome 
     }
 }
 
-/// Refuses a body that says it is too large before it is sent.
-fn require_fitting_length(headers: &HeaderMap, most: usize) -> Result<(), ApiError> {
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    let length: Option<usize> = length.and_then(|length| length.parse().ok());
-    if length.is_some_and(|length| length > most) {
+/// Memory for the body, before it is sent; for the largest one if its length is not told.
+fn reserve(app: &App, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, ApiError> {
+    let most = app.limits.body_bytes;
+    let told = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let length = told.and_then(|length| length.parse().ok()).unwrap_or(most);
+    if length > most {
         return Err(too_large(format!("the body is longer than {most} bytes")));
     }
-    Ok(())
+    let units = u32::try_from(length.div_ceil(App::BODY_UNIT)).unwrap_or(u32::MAX);
+    Arc::clone(&app.bodies).try_acquire_many_owned(units).map_err(|_| ApiError::busy())
 }
 
 /// Takes the parts as they come; each is bounded on its own.

@@ -63,7 +63,16 @@ async fn answer(app: &App, wanted: Option<Wanted>, request: Request) -> Response
         return answer_token(app, wanted, request).await;
     }
     let Some(wanted) = wanted else { return not_found() };
-    serve(app, wanted, request).await
+    in_time(app, wanted, request).await
+}
+
+/// The timestamp comes from memory; everything else may wait for a disk, but not for ever.
+async fn in_time(app: &App, wanted: Wanted, request: Request) -> Response {
+    if matches!(wanted, Wanted::Metadata { role: RoleName::Timestamp, .. }) {
+        return serve(app, wanted, request).await;
+    }
+    let answer = tokio::time::timeout(app.limits.request_time, serve(app, wanted, request)).await;
+    answer.unwrap_or_else(|_| refuse(StatusCode::SERVICE_UNAVAILABLE, "too slow\n"))
 }
 
 /// Checks the token before the store is asked: what is absent and what is forbidden are
@@ -79,9 +88,9 @@ async fn answer_token(app: &App, wanted: Option<Wanted>, request: Request) -> Re
         Some(Wanted::Metadata { ref repository, .. }) if !may(repository) => not_found(),
         Some(Wanted::Target(mut list)) => {
             list.retain(|(repository, _)| may(repository));
-            serve(app, Wanted::Target(list), request).await
+            in_time(app, Wanted::Target(list), request).await
         }
-        Some(wanted) => serve(app, wanted, request).await,
+        Some(wanted) => in_time(app, wanted, request).await,
         None => not_found(),
     }
 }

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use bulla_keys_schema::names::RepositoryName;
+use bulla_keys_schema::time::UtcTime;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::watch;
 
 use super::{PublishFailure, Publisher};
-use crate::phase::Phase;
 use crate::metrics::{Metrics, Outcome};
+use crate::phase::Phase;
 use crate::store::{StoreError, TrustStore};
 
 /// Renewals at the same time: they share syncs, and leave room for publishers.
@@ -71,7 +72,13 @@ impl Renewer {
     /// Renews what is due now. Tells whether there may be more.
     async fn round(&self, failed: &mut HashMap<RepositoryName, Instant>) -> Result<bool, StoreError> {
         failed.retain(|_, since| since.elapsed() < RETRY);
-        let Ok(now) = self.publisher.now() else { return Ok(false) };
+        let now = match self.publisher.now() {
+            Ok(now) => now,
+            Err(failure) => {
+                tracing::error!(%failure, "nothing is renewed");
+                return Ok(false);
+            }
+        };
         let due = self.store.due(now, ROUND + failed.len()).await?;
         self.note_delay(due.first(), now).await?;
         let due: Vec<_> = due.into_iter().filter(|name| !failed.contains_key(name)).collect();
@@ -110,11 +117,7 @@ impl Renewer {
         }
     }
 
-    async fn note_delay(
-        &self,
-        first: Option<&RepositoryName>,
-        now: bulla_keys_schema::time::UtcTime,
-    ) -> Result<(), StoreError> {
+    async fn note_delay(&self, first: Option<&RepositoryName>, now: UtcTime) -> Result<(), StoreError> {
         let head = match first {
             Some(name) => self.store.head(name).await?,
             None => None,

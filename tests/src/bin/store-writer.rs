@@ -9,7 +9,7 @@ use std::time::Duration;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_server::store::embedded::{EmbeddedStore, Options};
 use bulla_server::store::{PublishError, TrustStore};
-use bulla_tests::crash::{Ack, READY};
+use bulla_tests::crash::{Ack, READY, SEGMENT};
 use bulla_tests::store_contract::{Shape, name, publication};
 
 /// What to do, from the command line: `DATA PUBLISHERS LARGE PAUSE_MS`. With no publishers
@@ -27,11 +27,16 @@ fn main() {
     let mut number = || args.next().map_or(0, |text| text.parse::<u64>().expect("a number"));
     let (publishers, large) = (number(), usize::try_from(number()).unwrap());
     let job = Job { data, publishers, large, pause: Duration::from_millis(number()) };
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap().block_on(run(job));
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap()
+        .block_on(run(job));
 }
 
 async fn run(job: Job) {
-    let options = Options { segment_bytes: 1024 * 1024, ..Options::default() };
+    let options = Options { segment_bytes: SEGMENT, ..Options::default() };
     let store = Arc::new(EmbeddedStore::open(&job.data, &options).expect("the store opens"));
     say(READY);
     let publishers: Vec<_> = (0..job.publishers)

@@ -45,7 +45,8 @@ pub(crate) fn read_table(fields: &mut Fields<'_>) -> Result<KeyTable, InvalidMet
         .into_iter()
         .map(|(id, object)| {
             let at = format!("{at}.{id}");
-            let id: KeyId = id.parse().map_err(|_| InvalidMetadata::Member { at: at.clone(), expected: "a key id" })?;
+            let id: KeyId =
+                id.parse().map_err(|_| InvalidMetadata::Member { at: at.clone(), expected: "a key id" })?;
             Ok((id, read_entry(object, &at)?))
         })
         .collect()

@@ -41,7 +41,8 @@ pub(crate) fn read_hashes(value: &Json, at: String) -> Result<Hashes, InvalidMet
             return Err(InvalidMetadata::Member { at: format!("{at}.{name}"), expected: "a string" });
         }
     }
-    Hashes::new(sha256, sha512).ok_or(InvalidMetadata::Member { at, expected: "an object with sha256 or sha512" })
+    Hashes::new(sha256, sha512)
+        .ok_or(InvalidMetadata::Member { at, expected: "an object with sha256 or sha512" })
 }
 
 pub(crate) fn write_hashes(hashes: &Hashes) -> Json {

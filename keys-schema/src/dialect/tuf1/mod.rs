@@ -48,7 +48,9 @@ const UNRESERVED: &percent_encoding::AsciiSet =
 pub fn parse_file_name(file: &str) -> Option<(Option<Version>, RoleName)> {
     let stem = file.strip_suffix(".json")?;
     let (version, name) = match stem.split_once('.') {
-        Some((digits, rest)) if digits.bytes().all(|b| b.is_ascii_digit()) => (Some(parse_version(digits)?), rest),
+        Some((digits, rest)) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            (Some(parse_version(digits)?), rest)
+        }
         _ => (None, stem),
     };
     let name = percent_encoding::percent_decode_str(name).decode_utf8().ok()?;
@@ -130,7 +132,15 @@ mod tests {
 
     #[test]
     fn file_names_have_one_spelling_of_a_version() {
-        for bad in ["0.root.json", "01.root.json", "1.root", "99999999999999999999.root.json", ".json", "1..json", "x"] {
+        for bad in [
+            "0.root.json",
+            "01.root.json",
+            "1.root",
+            "99999999999999999999.root.json",
+            ".json",
+            "1..json",
+            "x",
+        ] {
             assert!(!matches!(parse_file_name(bad), Some((Some(_), RoleName::Root))), "{bad}");
         }
     }

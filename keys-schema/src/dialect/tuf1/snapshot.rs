@@ -34,7 +34,10 @@ pub(crate) fn decode(signed: &Object) -> Result<Snapshot, InvalidMetadata> {
         }
     }
     if !meta.contains_key(&RoleName::Targets) {
-        return Err(InvalidMetadata::Member { at: "snapshot.meta".to_owned(), expected: "an object that lists targets.json" });
+        return Err(InvalidMetadata::Member {
+            at: "snapshot.meta".to_owned(),
+            expected: "an object that lists targets.json",
+        });
     }
     Ok(Snapshot { version: header.version, expires: header.expires, meta, extra: fields.rest()? })
 }

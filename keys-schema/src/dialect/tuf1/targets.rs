@@ -164,7 +164,10 @@ fn read_roles(value: &Json) -> Result<Vec<DelegatedRole>, InvalidMetadata> {
     }
     let roles = listed.iter().map(read_role).collect::<Result<Vec<_>, _>>()?;
     if roles.iter().map(|role| &role.name).collect::<BTreeSet<_>>().len() != roles.len() {
-        return Err(InvalidMetadata::Member { at: at.to_owned(), expected: "an array that names each role once" });
+        return Err(InvalidMetadata::Member {
+            at: at.to_owned(),
+            expected: "an array that names each role once",
+        });
     }
     Ok(roles)
 }
@@ -201,7 +204,9 @@ fn write_role(role: &DelegatedRole) -> Json {
     object.insert("terminating".to_owned(), Json::Bool(role.terminating));
     write_role_keys(&mut object, &role.keys);
     let (member, texts): (_, Vec<&str>) = match &role.scope {
-        Scope::HashPrefixes(prefixes) => ("path_hash_prefixes", prefixes.iter().map(String::as_str).collect()),
+        Scope::HashPrefixes(prefixes) => {
+            ("path_hash_prefixes", prefixes.iter().map(String::as_str).collect())
+        }
         Scope::Paths(patterns) => ("paths", patterns.iter().map(PathPattern::as_str).collect()),
     };
     object.insert(member.to_owned(), Json::Array(texts.into_iter().map(Json::from).collect()));

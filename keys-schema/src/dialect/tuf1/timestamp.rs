@@ -14,7 +14,12 @@ pub(crate) fn decode(signed: &Object) -> Result<Timestamp, InvalidMetadata> {
     let at = "timestamp.meta";
     let snapshot = match (meta.len(), meta.get("snapshot.json")) {
         (1, Some(info)) => read_info(info, format!("{at}.snapshot.json"))?,
-        _ => return Err(InvalidMetadata::Member { at: at.to_owned(), expected: "an object with snapshot.json alone" }),
+        _ => {
+            return Err(InvalidMetadata::Member {
+                at: at.to_owned(),
+                expected: "an object with snapshot.json alone",
+            });
+        }
     };
     Ok(Timestamp { version: header.version, expires: header.expires, snapshot, extra: fields.rest()? })
 }

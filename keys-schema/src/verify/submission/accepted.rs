@@ -78,7 +78,8 @@ impl AcceptedUpdate {
     /// their last version (C18: a role never leaves).
     #[must_use]
     pub fn meta(&self) -> BTreeMap<RoleName, MetaInfo> {
-        let mut meta = self.before.as_ref().map_or_else(BTreeMap::new, |b| b.snapshot().payload().meta.clone());
+        let mut meta =
+            self.before.as_ref().map_or_else(BTreeMap::new, |b| b.snapshot().payload().meta.clone());
         meta.insert(RoleName::Targets, describe(&self.targets));
         for (name, document) in &self.delegated {
             meta.insert(RoleName::Delegated(name.clone()), describe(document));
@@ -103,7 +104,8 @@ impl AcceptedUpdate {
         for (path, info) in &releases.1.payload().targets {
             let vouched = path.parse().is_ok_and(|target| {
                 self.delegated.iter().filter(|(name, _)| name.as_str() != RELEASES).any(|(name, signer)| {
-                    let speaks = self.targets.payload().delegation(name).is_some_and(|d| d.scope.matches(&target));
+                    let speaks =
+                        self.targets.payload().delegation(name).is_some_and(|d| d.scope.matches(&target));
                     let listed = signer.payload().targets.get(path);
                     speaks && listed.is_some_and(|listed| is_same(listed, info))
                 })
@@ -154,13 +156,15 @@ impl AcceptedUpdate {
             trusted.floor(Some(before.timestamp().bytes().clone()), Some(before.snapshot().bytes().clone()))
         });
         let step = trusted.timestamp(floor, timestamp)?;
-        let is_newer = self.before.as_ref().is_none_or(|b| step.timestamp().version() > b.timestamp().version());
+        let is_newer =
+            self.before.as_ref().is_none_or(|b| step.timestamp().version() > b.timestamp().version());
         if !(step.is_new() && is_newer) {
             return Err(SealError::SameTimestamp);
         }
         let timestamp = step.timestamp().clone();
         let accepted = step.snapshot(snapshot_bytes)?;
-        let is_newer = self.before.as_ref().is_none_or(|b| accepted.snapshot().version() > b.snapshot().version());
+        let is_newer =
+            self.before.as_ref().is_none_or(|b| accepted.snapshot().version() > b.snapshot().version());
         if snapshot.is_some() && !is_newer {
             return Err(SealError::SameSnapshot);
         }
@@ -195,7 +199,8 @@ impl AcceptedUpdate {
     ) -> Vec<(RoleName, Version, Bytes)> {
         let roots = self.new_roots.iter().map(|root| (RoleName::Root, root.version(), root.bytes().clone()));
         let targets = self.changed_targets().map(|(role, doc)| (role, doc.version(), doc.bytes().clone()));
-        let snapshot = snapshot.into_iter().map(|doc| (RoleName::Snapshot, doc.version(), doc.bytes().clone()));
+        let snapshot =
+            snapshot.into_iter().map(|doc| (RoleName::Snapshot, doc.version(), doc.bytes().clone()));
         let timestamp = [(RoleName::Timestamp, timestamp.version(), timestamp.bytes().clone())];
         roots.chain(targets).chain(snapshot).chain(timestamp).collect()
     }
@@ -203,9 +208,10 @@ impl AcceptedUpdate {
     fn changed_targets(&self) -> impl Iterator<Item = (RoleName, &Verified<Targets>)> {
         let known = self.before.as_ref().map(|before| before.targets().digest());
         let top = (known != Some(self.targets.digest())).then_some((RoleName::Targets, &self.targets));
-        let delegated = self.uploaded.iter().filter_map(|name| {
-            Some((RoleName::Delegated(name.clone()), self.delegated.get(name)?))
-        });
+        let delegated = self
+            .uploaded
+            .iter()
+            .filter_map(|name| Some((RoleName::Delegated(name.clone()), self.delegated.get(name)?)));
         top.into_iter().chain(delegated)
     }
 }

@@ -45,11 +45,9 @@ pub(super) fn check(
                     new
                 }
                 (None, Some(stored)) if current.is_some_and(|c| c.holds(&delegator)) => stored.clone(),
-                (None, Some(stored)) => {
-                    RawMetadata::new(dialect, stored.bytes().clone())
-                        .verify_as(&role, &child.keys, &delegations.keys)
-                        .map_err(refused)?
-                }
+                (None, Some(stored)) => RawMetadata::new(dialect, stored.bytes().clone())
+                    .verify_as(&role, &child.keys, &delegations.keys)
+                    .map_err(refused)?,
                 (None, None) => return Err(Rejection::Missing { role }),
             };
             delegated.insert(child.name.clone(), document.clone());
@@ -87,7 +85,8 @@ fn check_room(
     current: Option<&CurrentState>,
 ) -> Result<(), Rejection> {
     let listed = current.map(|current| &current.snapshot().payload().meta);
-    let is_full = listed.is_some_and(|meta| meta.len() >= limits::DELEGATIONS / 2 && !meta.contains_key(role));
+    let is_full =
+        listed.is_some_and(|meta| meta.len() >= limits::DELEGATIONS / 2 && !meta.contains_key(role));
     if parent.is_some() && is_full {
         let what = "the snapshot has no room for more names below delegated roles";
         return Err(Rejection::Profile { role: role.clone(), what });

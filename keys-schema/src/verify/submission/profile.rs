@@ -76,7 +76,10 @@ pub(super) fn check_targets(
 
 fn check_child(name: &RoleName, child: &DelegatedRole) -> Result<(), Rejection> {
     if !child.name.is_portable() {
-        return refuse(name, "names of roles are up to 64 of a-z, 0-9, `.`, `_`, `-`, not starting like `1.`");
+        return refuse(
+            name,
+            "names of roles are up to 64 of a-z, 0-9, `.`, `_`, `-`, not starting like `1.`",
+        );
     }
     if matches!(child.scope, Scope::HashPrefixes(_)) {
         return refuse(name, "clients read path_hash_prefixes in different ways");
@@ -85,7 +88,11 @@ fn check_child(name: &RoleName, child: &DelegatedRole) -> Result<(), Rejection> 
 }
 
 /// Every key usable, no key material twice, and enough keys for the threshold.
-fn check_keys(role: &RoleName, keys: &RoleKeys, table: &KeyTable) -> Result<BTreeSet<Fingerprint>, Rejection> {
+fn check_keys(
+    role: &RoleName,
+    keys: &RoleKeys,
+    table: &KeyTable,
+) -> Result<BTreeSet<Fingerprint>, Rejection> {
     if keys.key_ids.len() > limits::SIGNATURES {
         return Err(Rejection::TooLarge { role: role.clone(), limit: limits::SIGNATURES });
     }

@@ -144,7 +144,7 @@ impl View<'_> {
             for key in pending {
                 self.writes.insert(key, None);
             }
-            for entry in self.index.scan(&prefix, prefix.clone()) {
+            for entry in self.index.scan(&prefix, &prefix) {
                 self.writes.insert(entry?.0.to_vec(), None);
             }
         }

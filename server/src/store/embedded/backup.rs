@@ -176,7 +176,10 @@ pub fn verify_backup(folder: &Path) -> Result<BackupReport, BackupError> {
         }
     }
     if walker.cursor != end || walker.tail_is_dirty().map_err(judged)? {
-        return Err(damaged(format!("its journal ends at {} instead of record {}", walker.cursor.end, end.seq)));
+        return Err(damaged(format!(
+            "its journal ends at {} instead of record {}",
+            walker.cursor.end, end.seq
+        )));
     }
     Ok(report)
 }
@@ -216,7 +219,9 @@ fn start(out: &Path, store_id: &str) -> Result<Option<Cursor>, BackupError> {
     }
     let (manifest, cursor) = match read_manifest(out) {
         // A first backup that was interrupted.
-        Err(BackupError::NotABackup { .. }) if !out.join(MANIFEST).exists() && out.join("journal").is_dir() => {
+        Err(BackupError::NotABackup { .. })
+            if !out.join(MANIFEST).exists() && out.join("journal").is_dir() =>
+        {
             return Ok(None);
         }
         other => other?,

@@ -291,7 +291,7 @@ impl<'a> Audit<'a> {
     fn compare_rows(&mut self, shared: &Shared, limit: u64) -> Result<(), StoreError> {
         let mut defects = Vec::new();
         let mut rows_found = Vec::new();
-        for row in shared.index.scan(&[rows::FEED], vec![rows::FEED]) {
+        for row in shared.index.scan(&[rows::FEED], &[rows::FEED]) {
             let (key, _) = row?;
             let seq = rows::feed_seq(&key).map_err(|error| super::index::damaged(&key, error))?;
             rows_found.extend((seq <= limit).then_some(seq));

@@ -365,3 +365,113 @@ impl<'a> Reader<'a> {
         Ok(Value { digest, length, place })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::store::inspect::inspect;
+    use crate::store::{HeadToken, NewDocument};
+
+    /// A publication whose parts depend on `seed`, with short, long and empty values.
+    fn publication(seed: u64) -> Publication {
+        let size = |step: u64| usize::try_from((seed * 7_919 + step * 977) % 6_000).unwrap();
+        let roles = ["root", "targets", "snapshot", "timestamp", "releases", "\u{f6}dd name"];
+        let documents: Vec<NewDocument> = (0..)
+            .zip(roles)
+            .map(|(step, role)| NewDocument {
+                role: role.parse().unwrap(),
+                version: Version::new(seed + step + 1).unwrap(),
+                bytes: Bytes::from(vec![u8::try_from(seed % 251).unwrap(); size(step)]),
+            })
+            .collect();
+        let current = documents
+            .iter()
+            .map(|new| {
+                let (digest, length) =
+                    (Sha256Digest::of(&new.bytes), u64::try_from(new.bytes.len()).unwrap());
+                (new.role.clone(), DocumentRef { version: new.version, digest, length })
+            })
+            .collect();
+        Publication {
+            repository: format!("example.com/r{seed}").parse().unwrap(),
+            expected: (seed % 3 != 0).then_some(HeadToken(seed)),
+            operation: OperationId([u8::try_from(seed % 256).unwrap(); 16]),
+            kind: if seed % 2 == 0 { PublicationKind::Publish } else { PublicationKind::Renew },
+            documents,
+            targets: vec![Bytes::from(vec![1; size(9)]), Bytes::new()],
+            current,
+            renew_at: UtcTime::from_unix_seconds(i64::try_from(seed).unwrap() * 1_000).unwrap(),
+            actor: "a\u{e9}".repeat(size(3) % 40),
+            at: UtcTime::from_unix_seconds(-5).unwrap(),
+        }
+    }
+
+    /// Encoded bodies of every kind.
+    fn bodies() -> Vec<(Entry, Vec<u8>)> {
+        let mut all = Vec::new();
+        for seed in 1..60 {
+            let publication = publication(seed);
+            let (commit, body) = encode_commit(&publication, &inspect(&publication).unwrap());
+            all.push((Entry::Commit(commit), body));
+        }
+        let repository: RepositoryName = "example.com/r".parse().unwrap();
+        let (operation, at) = (OperationId([3; 16]), UtcTime::from_unix_seconds(9).unwrap());
+        let removal = Removal {
+            repository: repository.clone(),
+            expected: HeadToken(7),
+            operation,
+            actor: "x".into(),
+            at,
+        };
+        let (remove, body) = encode_remove(&removal);
+        all.push((Entry::Remove(remove), body));
+        for length in [0, 40, 5_000] {
+            let (keys, body) = encode_keys(&repository, 3, &vec![5; length]);
+            all.push((Entry::Keys(keys), body));
+        }
+        all
+    }
+
+    #[test]
+    fn what_was_encoded_is_decoded_with_its_values() {
+        for (entry, body) in bodies() {
+            assert_eq!(decode(&body).as_ref(), Ok(&entry));
+            for value in entry.values() {
+                let inline = inline(&body, value);
+                assert_eq!(inline.is_none(), value.length > 4_096);
+                assert!(inline.is_none_or(|bytes| Sha256Digest::of(bytes) == value.digest));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_cut_off_or_added_is_decoded() {
+        for (_, body) in bodies() {
+            for end in (0..body.len()).rev().take(700).chain(0..body.len().min(700)) {
+                assert_eq!(decode(&body[..end]), Err(Undecodable), "{end} of {}", body.len());
+            }
+            assert_eq!(decode(&[&body[..], &[0]].concat()), Err(Undecodable));
+        }
+    }
+
+    #[test]
+    fn changed_bytes_never_panic() {
+        for (_, body) in bodies() {
+            for at in 0..body.len().min(1_500) {
+                for change in [0xff, 0x80, 1] {
+                    let mut bad = body.clone();
+                    bad[at] ^= change;
+                    if let Ok(entry) = decode(&bad) {
+                        assert!(
+                            entry
+                                .values()
+                                .all(|value| value.place == Place::Blob || inline(&bad, value).is_some())
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

@@ -163,7 +163,7 @@ impl Committer {
         self.writer.append(&bytes, cursor);
         let state = StateRow { seq: cursor.seq, feed: group.feed, store_id: self.shared.store_id.clone() };
         group.view.writes.insert(vec![rows::STATE], Some(state.encode()));
-        if let Err(error) = self.shared.index.apply(&group.view.writes) {
+        if let Err(error) = self.shared.index.apply(group.view.writes) {
             fatal("write", &self.shared.layout.index(), &error);
         }
         self.shared.heads.publish(group.states);

@@ -3,21 +3,30 @@
 //! On Linux sled's flush is no sync, some of its crash states panic on open, and a snapshot
 //! that was being written when the process died makes it refuse to open for ever. So every
 //! first touch after a stop happens behind [`guarded`], and nothing here is the only copy.
+//!
+//! Since it need not be durable, a commit does not wait for it either: new rows are kept in
+//! memory, where all reads look first, and go to sled together, once a second.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::codec::Undecodable;
 use super::layout::{at, sync_data};
-use super::rows::Row;
+use super::rows::{Row, STATE};
 use crate::store::StoreError;
 
 /// Memory for pages, in bytes. Without it sled takes 1 GiB.
 const CACHE_BYTES: u64 = 96 * 1024 * 1024;
 /// Also the rhythm in which sled reclaims space.
 const FLUSH_EVERY_MS: u64 = 500;
+/// Rows in memory beyond which a commit waits for sled.
+const RECENT_ROWS: usize = 200_000;
+/// Rows handed to sled at once: its readers wait meanwhile.
+const BATCH: usize = 1_000;
 
 /// What is to be changed in the index; `None` removes a key.
 pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -29,6 +38,17 @@ pub(super) struct Index {
     /// A second handle on sled's file: a sync works on the file, whoever wrote to it.
     file: File,
     path: PathBuf,
+    recent: RwLock<Recent>,
+    /// Held while rows move from memory to sled.
+    moving: Mutex<()>,
+}
+
+/// Rows that sled does not have yet.
+#[derive(Debug, Default)]
+struct Recent {
+    rows: Writes,
+    /// On their way to sled.
+    moving: Arc<Writes>,
 }
 
 impl Index {
@@ -47,7 +67,7 @@ impl Index {
             .map_err(refused)?;
         let path = folder.join("db");
         let file = File::open(&path).map_err(at("open", &path))?;
-        Ok(Self { db, file, path })
+        Ok(Self { db, file, path, recent: RwLock::default(), moving: Mutex::default() })
     }
 
     /// The value of a key.
@@ -55,6 +75,11 @@ impl Index {
     /// # Errors
     /// sled cannot read it.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+        let recent = self.recent();
+        if let Some(row) = recent.rows.get(key).or_else(|| recent.moving.get(key)) {
+            return Ok(row.as_deref().map(Into::into));
+        }
+        drop(recent);
         self.db.get(key).map_err(refused)
     }
 
@@ -66,25 +91,75 @@ impl Index {
         self.get(key)?.map(|bytes| T::decode(&bytes).map_err(|error| damaged(key, error))).transpose()
     }
 
-    /// All keys with a prefix, ascending, from `from` on.
+    /// All rows with a prefix, ascending, from `from` on. Rows written meanwhile may be
+    /// missing.
     pub(super) fn scan<'a>(
         &self,
         prefix: &'a [u8],
-        from: Vec<u8>,
+        from: &[u8],
     ) -> impl Iterator<Item = Result<(sled::IVec, sled::IVec), StoreError>> + use<'a> {
-        self.db
-            .range(from..)
+        let mut recent = Writes::new();
+        let held = self.recent();
+        for rows in [&*held.moving, &held.rows] {
+            let rows = rows.range(from.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
+            recent.extend(rows.map(|(key, row)| (key.clone(), row.clone())));
+        }
+        drop(held);
+        let stored = self
+            .db
+            .range(from.to_vec()..)
             .take_while(move |entry| entry.as_ref().map_or(true, |(key, _)| key.starts_with(prefix)))
-            .map(|entry| entry.map_err(refused))
+            .map(|entry| entry.map_err(refused));
+        Merged { stored: stored.peekable(), recent: recent.into_iter().peekable() }
     }
 
-    /// Applies all of `writes` or, if the process dies, maybe none.
+    /// Notes changes; reads see them from now on, all at once.
+    ///
+    /// # Errors
+    /// sled cannot write, if it had to be waited for.
+    pub(super) fn apply(&self, mut writes: Writes) -> Result<(), StoreError> {
+        let mut recent = self.recent_mut();
+        recent.rows.append(&mut writes);
+        let full = recent.rows.len() > RECENT_ROWS && recent.moving.is_empty();
+        drop(recent);
+        if full { self.hand_over() } else { Ok(()) }
+    }
+
+    /// Brings everything applied so far to the disk. A failed sync ends the process (G9).
     ///
     /// # Errors
     /// sled cannot write.
-    pub(super) fn apply(&self, writes: &Writes) -> Result<(), StoreError> {
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        self.hand_over()?;
+        self.db.flush().map_err(refused)?;
+        sync_data(&self.file, &self.path);
+        Ok(())
+    }
+
+    /// Hands the rows in memory to sled. The row that says how far the index has come goes
+    /// last: a stop in between only makes the next start replay more.
+    fn hand_over(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.recent_mut();
+        recent.moving = Arc::new(std::mem::take(&mut recent.rows));
+        let moving = Arc::clone(&recent.moving);
+        drop(recent);
+        let state = [STATE];
+        let mut rows = moving.iter().filter(|(key, _)| **key != state).peekable();
+        while rows.peek().is_some() {
+            self.hand_over_batch(rows.by_ref().take(BATCH))?;
+        }
+        self.hand_over_batch(moving.get_key_value(state.as_slice()).into_iter())?;
+        self.recent_mut().moving = Arc::default();
+        Ok(())
+    }
+
+    fn hand_over_batch<'a>(
+        &self,
+        rows: impl Iterator<Item = (&'a Vec<u8>, &'a Option<Vec<u8>>)>,
+    ) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
-        for (key, value) in writes {
+        for (key, value) in rows {
             match value {
                 Some(value) => batch.insert(key.as_slice(), value.as_slice()),
                 None => batch.remove(key.as_slice()),
@@ -93,14 +168,44 @@ impl Index {
         self.db.apply_batch(batch).map_err(refused)
     }
 
-    /// Brings everything applied so far to the disk. A failed sync ends the process (G9).
-    ///
-    /// # Errors
-    /// sled cannot write.
-    pub(super) fn sync(&self) -> Result<(), StoreError> {
-        self.db.flush().map_err(refused)?;
-        sync_data(&self.file, &self.path);
-        Ok(())
+    fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+        self.recent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recent_mut(&self) -> RwLockWriteGuard<'_, Recent> {
+        self.recent.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Rows of sled and of the memory, in order; those in memory are newer.
+struct Merged<S: Iterator> {
+    stored: std::iter::Peekable<S>,
+    recent: std::iter::Peekable<std::collections::btree_map::IntoIter<Vec<u8>, Option<Vec<u8>>>>,
+}
+
+impl<S> Iterator for Merged<S>
+where
+    S: Iterator<Item = Result<(sled::IVec, sled::IVec), StoreError>>,
+{
+    type Item = S::Item;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let order = match (self.stored.peek(), self.recent.peek()) {
+                (Some(Ok((stored, _))), Some((recent, _))) => stored.as_ref().cmp(recent.as_slice()),
+                (_, None) | (Some(Err(_)), _) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+            };
+            if order == Ordering::Less {
+                return self.stored.next();
+            }
+            if order == Ordering::Equal {
+                self.stored.next();
+            }
+            if let Some((key, Some(value))) = self.recent.next() {
+                return Some(Ok((key.into(), value.into())));
+            }
+        }
     }
 }
 

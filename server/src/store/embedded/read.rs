@@ -48,7 +48,7 @@ pub(super) fn changes(shared: &Shared, after: Position, max: usize) -> Result<Ve
     let Some(first) = after.0.checked_add(1) else { return Ok(Vec::new()) };
     let visible = shared.progress().cursor.seq;
     let mut changes = Vec::new();
-    for row in shared.index.scan(&[rows::FEED], rows::feed(first)).take(max) {
+    for row in shared.index.scan(&[rows::FEED], &rows::feed(first)).take(max) {
         let (key, value) = row?;
         let decoded = rows::feed_seq(&key).and_then(|seq| Ok((seq, Location::decode(&value)?)));
         let (seq, at) = decoded.map_err(|error| super::index::damaged(&key, error))?;

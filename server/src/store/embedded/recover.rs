@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use bulla_keys_schema::names::{RepositoryName, RoleName};
@@ -103,7 +103,7 @@ impl Source<'_> {
             match guarded(|| self.reuse(&folder, found, end)) {
                 Ok(reused) => return Ok(reused),
                 Err(error) => {
-                    tracing::warn!(%error, "the index is damaged and will be rebuilt from the journal")
+                    tracing::warn!(%error, "the index is damaged and will be rebuilt from the journal");
                 }
             }
         }
@@ -121,7 +121,7 @@ impl Source<'_> {
 
     fn reuse(
         &self,
-        folder: &PathBuf,
+        folder: &Path,
         found: Checkpoint,
         end: u64,
     ) -> Result<(Index, Heads, Progress), StoreError> {
@@ -135,7 +135,7 @@ impl Source<'_> {
             return Err(StoreError::Corrupt { what: "the index belongs to another journal".to_owned() });
         }
         if !found.clean {
-            scan(&index, state.feed)?;
+            scan(&index, &state)?;
         }
         self.replay(index, found.progress, !found.clean)
     }
@@ -161,8 +161,7 @@ impl Source<'_> {
             if view.writes.len() >= BATCH || (group.is_none() && !view.writes.is_empty()) {
                 let state = StateRow { seq: walker.cursor.seq, feed, store_id: self.store_id.to_owned() };
                 view.put(vec![rows::STATE], &state);
-                index.apply(&view.writes)?;
-                view.writes.clear();
+                index.apply(std::mem::take(&mut view.writes))?;
             }
             if group.is_none() {
                 break;
@@ -170,6 +169,8 @@ impl Source<'_> {
         }
         let progress = Progress { cursor: walker.cursor, feed };
         drop(view);
+        // sled may refuse only the first write: better here, where it can be rebuilt.
+        index.sync()?;
         let heads = self.load_heads(&index, prove)?;
         Ok((index, heads, progress))
     }
@@ -177,7 +178,7 @@ impl Source<'_> {
     fn load_heads(&self, index: &Index, prove: bool) -> Result<Heads, StoreError> {
         let heads = Heads::default();
         let mut loaded = BTreeMap::new();
-        for entry in index.scan(&[rows::HEAD], vec![rows::HEAD]) {
+        for entry in index.scan(&[rows::HEAD], &[rows::HEAD]) {
             let (key, value) = entry?;
             let name = head_name(&key)?;
             let row = HeadRow::decode(&value).map_err(|error| super::index::damaged(&key, error))?;
@@ -243,13 +244,15 @@ pub(super) fn head_name(key: &[u8]) -> Result<RepositoryName, StoreError> {
 }
 
 /// Reads the whole index once. sled may open after a power cut and fail only later.
-fn scan(index: &Index, feed_expected: u64) -> Result<(), StoreError> {
+fn scan(index: &Index, state: &StateRow) -> Result<(), StoreError> {
     let mut feed = 0_u64;
-    for entry in index.scan(&[], Vec::new()) {
+    for entry in index.scan(&[], &[]) {
         let (key, value) = entry?;
         let decoded = match key.first() {
             Some(&rows::FEED) => {
-                feed += 1;
+                // Rows behind the state row are there if the last stop came between.
+                let seq = rows::feed_seq(&key).map_err(|error| super::index::damaged(&key, error))?;
+                feed += u64::from(seq <= state.seq);
                 Location::decode(&value).map(drop)
             }
             Some(&rows::HEAD) => HeadRow::decode(&value).map(drop),
@@ -261,14 +264,14 @@ fn scan(index: &Index, feed_expected: u64) -> Result<(), StoreError> {
         };
         decoded.map_err(|error| super::index::damaged(&key, error))?;
     }
-    if feed == feed_expected { Ok(()) } else { Err(lost("rows of the feed")) }
+    if feed == state.feed { Ok(()) } else { Err(lost("rows of the feed")) }
 }
 
 fn lost(what: &str) -> StoreError {
     StoreError::Corrupt { what: format!("the index has lost {what}") }
 }
 
-fn remove_folder(folder: &PathBuf) -> Result<(), StoreError> {
+fn remove_folder(folder: &Path) -> Result<(), StoreError> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => other.map_err(at("remove", folder)),

@@ -72,8 +72,7 @@ impl<'a> Walker<'a> {
         if matches!(self.parse(end), Parsed::Nothing) && later.contains(&end.segment.saturating_add(1)) {
             broken = Location { segment: end.segment.saturating_add(1), offset: 0 };
         }
-        let rest = self.loaded.as_ref().map(|loaded| loaded.bytes.as_slice()).unwrap_or_default();
-        let dirty = !later.is_empty() || !is_zero(rest);
+        let dirty = !later.is_empty() || !is_zero(self.rest(end));
         let beyond = |record: &Record| record.group > torn;
         let mut follower = self.search(end, beyond);
         for segment in later {
@@ -149,15 +148,14 @@ impl<'a> Walker<'a> {
     /// The first whole record at or behind `from` in the loaded segment that `wanted` takes.
     pub(super) fn search(&self, from: Location, wanted: impl Fn(&Record) -> bool) -> Option<Record> {
         const BLOCK: usize = 4_096;
-        let loaded = self.loaded.as_ref().filter(|loaded| loaded.segment == from.segment)?;
-        let start = usize::try_from(from.offset).ok()?.checked_sub(loaded.base)?;
-        for (number, block) in loaded.bytes.get(start..)?.chunks(BLOCK).enumerate() {
+        let rest = self.rest(from);
+        for (number, block) in rest.chunks(BLOCK).enumerate() {
             if is_zero(block) {
                 continue;
             }
             for step in (0..block.len()).step_by(8) {
                 let at = from.plus(number * BLOCK + step);
-                let bytes = loaded.bytes.get(start + number * BLOCK + step..)?;
+                let bytes = rest.get(number * BLOCK + step..)?;
                 if self.segments.seal.claimed_len(bytes).is_none() {
                     continue;
                 }
@@ -189,6 +187,13 @@ impl<'a> Walker<'a> {
         let bytes = if rest == 0 { Vec::new() } else { self.segments.read(from, rest)? };
         self.loaded = Some(Loaded { segment: from.segment, base, bytes });
         Ok(())
+    }
+
+    /// The loaded bytes from some place on.
+    fn rest(&self, from: Location) -> &[u8] {
+        let loaded = self.loaded.as_ref().filter(|loaded| loaded.segment == from.segment);
+        let start = |loaded: &Loaded| usize::try_from(from.offset).ok()?.checked_sub(loaded.base);
+        loaded.and_then(|loaded| loaded.bytes.get(start(loaded)?..)).unwrap_or_default()
     }
 
     fn parse(&self, from: Location) -> Parsed {

@@ -125,17 +125,23 @@ fn read<T: DeserializeOwned>(answer: &Answer) -> io::Result<T> {
 }
 
 fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 fn write_config(folder: &Path, data: &Path, address: SocketAddr) -> io::Result<PathBuf> {
     let key = folder.join("vault.key");
     let mut options = fs::OpenOptions::new();
-    options.create(true).truncate(true).write(true).mode(0o600).open(&key)?.write_all("5a".repeat(32).as_bytes())?;
+    options
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&key)?
+        .write_all("5a".repeat(32).as_bytes())?;
     let config = folder.join("bullad.toml");
-    let text = format!(
-        "[server]\nlisten = \"{address}\"\n[store]\ndata = {data:?}\n[vault]\nkey_file = {key:?}\n",
-    );
+    let text =
+        format!("[server]\nlisten = \"{address}\"\n[store]\ndata = {data:?}\n[vault]\nkey_file = {key:?}\n",);
     fs::write(&config, text)?;
     Ok(config)
 }

@@ -1,7 +1,7 @@
 //! The project's benchmark: `bullad` beside what bounds it, in one interleaved run.
 //!
 //! ```text
-//! cargo run --release -p bulla-tests --bin bench -- [publish|read|memory|all] [--seconds N] [--rounds N]
+//! cargo run --release -p bulla-tests --bin bench -- [publish|read|memory|all] [--seconds N] [--rounds N] [--publishers N]
 //! ```
 //!
 //! It starts and stops everything itself, on free ports of the loopback interface and in a
@@ -32,6 +32,8 @@ pub struct Plan {
     /// Of one round of one kind.
     seconds: Duration,
     rounds: usize,
+    /// How many publish at the same time; all of [`sections::PUBLISHERS`] if not said.
+    publishers: Option<usize>,
 }
 
 const SECTIONS: [&str; 3] = ["publish", "read", "memory"];
@@ -40,7 +42,9 @@ fn main() -> ExitCode {
     let plan = match Plan::read(env::args().skip(1)) {
         Ok(plan) => plan,
         Err(message) => {
-            eprintln!("{message}\nhint: bench [publish|read|memory|all] [--seconds N] [--rounds N]");
+            eprintln!(
+                "{message}\nhint: bench [publish|read|memory|all] [--seconds N] [--rounds N] [--publishers N]"
+            );
             return ExitCode::from(2);
         }
     };
@@ -91,13 +95,15 @@ fn release_folder() -> io::Result<PathBuf> {
 /// Cargo builds only what it runs, so the server is asked for separately.
 fn build_server() -> io::Result<()> {
     let Some(cargo) = env::var_os("CARGO") else { return Ok(()) };
-    let status = Command::new(cargo).args(["build", "--release", "-p", "bulla-server", "--bin", "bullad"]).status()?;
+    let status =
+        Command::new(cargo).args(["build", "--release", "-p", "bulla-server", "--bin", "bullad"]).status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other("bullad cannot be built")) }
 }
 
 impl Plan {
     fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut plan = Self { sections: Vec::new(), seconds: Duration::from_secs(2), rounds: 5 };
+        let mut plan =
+            Self { sections: Vec::new(), seconds: Duration::from_secs(2), rounds: 5, publishers: None };
         while let Some(argument) = arguments.next() {
             let mut number = || {
                 let value = arguments.next().and_then(|value| value.parse::<usize>().ok());
@@ -106,6 +112,7 @@ impl Plan {
             match argument.as_str() {
                 "--seconds" => plan.seconds = Duration::from_secs(number()? as u64),
                 "--rounds" => plan.rounds = number()?,
+                "--publishers" => plan.publishers = Some(number()?),
                 "all" => plan.sections = SECTIONS.map(str::to_owned).to_vec(),
                 section if SECTIONS.contains(&section) => plan.sections.push(argument),
                 _ => return Err(format!("unknown argument `{argument}`")),

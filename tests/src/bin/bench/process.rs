@@ -36,7 +36,9 @@ impl Program {
         let start = Instant::now();
         while TcpStream::connect(address).is_err() {
             if let Some(status) = self.0.try_wait()? {
-                return Err(io::Error::other(format!("the program ended with {status} instead of listening")));
+                return Err(io::Error::other(format!(
+                    "the program ended with {status} instead of listening"
+                )));
             }
             if start.elapsed() > PATIENCE {
                 return Err(io::Error::other(format!("nobody listens on {address}")));

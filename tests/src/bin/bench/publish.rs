@@ -18,7 +18,7 @@ use crate::workload::{Body, Publishers};
 /// Most signers of one repository: a client looks into at most 32 roles.
 pub const SIGNERS: usize = 16;
 /// Publishes per second that the first round of a kind prepares for.
-const GUESS: f64 = 6_000.0;
+const GUESS: f64 = 3_000.0;
 
 /// What a round led to.
 #[derive(Clone, Copy, Default)]

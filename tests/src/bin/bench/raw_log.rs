@@ -73,7 +73,10 @@ pub fn run(folder: &Path, writers: usize, duration: Duration, mode: Mode) -> io:
         let elapsed = start.elapsed();
         stop.store(true, Ordering::Relaxed);
         drop(queue);
-        committer.join().unwrap_or_else(|_| Err(io::Error::other("the committer panicked"))).map(|()| (elapsed, counted))
+        committer
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the committer panicked")))
+            .map(|()| (elapsed, counted))
     });
     let (elapsed, counted) = elapsed?;
     fs::remove_file(&path)?;

@@ -55,9 +55,7 @@ impl Table {
 
     /// Everything, for machines.
     pub fn to_json(&self) -> Value {
-        let line = |line: &Line| {
-            json!({ "name": line.name, "base": line.base, "ratio": median(&line.ratios), "rounds": line.ratios })
-        };
+        let line = |line: &Line| json!({ "name": line.name, "base": line.base, "ratio": median(&line.ratios), "rounds": line.ratios });
         json!({ "ratios": self.lines.iter().map(line).collect::<Vec<_>>(), "numbers": self.numbers })
     }
 }

@@ -80,7 +80,11 @@ impl Publishers {
         let releases = match self.signers.len() {
             1 => self.sign(RELEASES, 0, Version::FIRST),
             // Signers who write their own roles only leave `releases` empty.
-            _ => self.sign_document(RELEASES, 0, TargetsEdit::new(parse(RELEASES), Version::FIRST, self.expires).finish()),
+            _ => self.sign_document(
+                RELEASES,
+                0,
+                TargetsEdit::new(parse(RELEASES), Version::FIRST, self.expires).finish(),
+            ),
         };
         add_part(&mut body, "1.releases", &releases);
         for (at, (name, _)) in self.signers.iter().enumerate() {

@@ -1,0 +1,164 @@
+//! Backups of running stores, restores, and going back in time.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bulla_server::store::embedded::{
+    BackupError, EmbeddedStore, Options, RestoreError, backup, default_mark, restore, verify_backup,
+};
+use bulla_server::store::{HeadToken, PublishError, StoreError, TrustStore as _};
+use bulla_tests::crash::copy_folder;
+use bulla_tests::store_contract::{Shape, assert_readable, name, publication, publish_run};
+use tempfile::TempDir;
+
+const SHAPE: Shape = Shape { large: 7_000, salt: 0 };
+
+fn options() -> Options {
+    Options { segment_bytes: 128 * 1024, ..Options::default() }
+}
+
+struct Folders {
+    folder: TempDir,
+}
+
+impl Folders {
+    fn new() -> Self {
+        Self { folder: TempDir::new().unwrap() }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+async fn publish(data: &Path, repository: &str, numbers: std::ops::RangeInclusive<u64>) {
+    let store = EmbeddedStore::open(data, &options()).unwrap();
+    let repository = name(repository);
+    let token = store.head(&repository).await.unwrap().map(|head| head.token);
+    publish_run(&store, &repository, token, numbers, SHAPE).await;
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn backups_of_a_running_store_grow_and_restore() {
+    let folders = Folders::new();
+    let (data, out) = (folders.at("data"), folders.at("out"));
+    let store = Arc::new(EmbeddedStore::open(&data, &options()).unwrap());
+    let writer = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            publish_run(&*store, &name("example.com/a"), None, 1..=60, SHAPE).await;
+        })
+    };
+    let mut last = 0;
+    while !writer.is_finished() {
+        let report = backup(&data, &out).unwrap();
+        assert!(report.position >= last);
+        last = report.position;
+        tokio::task::yield_now().await;
+    }
+    writer.await.unwrap();
+    let report = backup(&data, &out).unwrap();
+    assert_eq!((report.position, report.records), (60, 60));
+    assert_eq!(backup(&data, &out).unwrap(), report, "a second one adds nothing");
+    let there = folders.at("restored");
+    let restored = restore(&out, &there, &options()).unwrap();
+    assert_eq!(restored.went_back, None);
+    let copy = EmbeddedStore::open(&there, &options()).unwrap();
+    for number in [1, 30, 60] {
+        let repository = name("example.com/a");
+        let expected = store.head(&repository).await.unwrap();
+        assert_eq!(copy.head(&repository).await.unwrap(), expected);
+        for new in publication(&repository, Some(HeadToken(1)), number, SHAPE).documents {
+            assert_eq!(copy.by_version(&repository, &new.role, new.version).await.unwrap(), Some(new.bytes));
+        }
+    }
+    assert_readable(&copy, &name("example.com/a"), 1, SHAPE).await;
+    assert_eq!(copy.check().await.unwrap(), store.check().await.unwrap());
+}
+
+#[tokio::test]
+async fn damaged_backups_are_refused_before_anything_is_put_in_place() {
+    let folders = Folders::new();
+    let (data, out) = (folders.at("data"), folders.at("out"));
+    publish(&data, "example.com/a", 1..=20).await;
+    backup(&data, &out).unwrap();
+    let mut files = Vec::new();
+    list_files(&out, &mut files);
+    assert!(files.len() > 20, "{files:?}");
+    for file in files {
+        let whole = fs::read(&file).unwrap();
+        let mut bad = whole.clone();
+        let middle = bad.len() / 2;
+        bad[middle] ^= 1;
+        for content in [Some(bad), Some(whole[..middle].to_vec()), None] {
+            match content {
+                Some(content) => fs::write(&file, content).unwrap(),
+                None => fs::remove_file(&file).unwrap(),
+            }
+            assert!(verify_backup(&out).is_err(), "{}", file.display());
+            assert!(restore(&out, &folders.at("there"), &options()).is_err(), "{}", file.display());
+            assert!(!folders.at("there").exists());
+        }
+        fs::write(&file, whole).unwrap();
+    }
+    verify_backup(&out).unwrap();
+}
+
+fn list_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { list_files(&path, files) } else { files.push(path) }
+    }
+}
+
+#[tokio::test]
+async fn going_back_in_time_is_noticed_and_can_be_accepted() {
+    let folders = Folders::new();
+    let (data, out) = (folders.at("data"), folders.at("out"));
+    publish(&data, "example.com/a", 1..=5).await;
+    backup(&data, &out).unwrap();
+    publish(&data, "example.com/a", 6..=9).await;
+    assert!(matches!(restore(&out, &data, &options()), Err(RestoreError::NotEmpty { .. })));
+    fs::rename(&data, folders.at("lost")).unwrap();
+    let back = restore(&out, &data, &options()).unwrap().went_back.expect("noticed");
+    assert_eq!((back.mark.0, back.position.0), (9, 5));
+    let store = EmbeddedStore::open(&data, &options()).unwrap();
+    assert!(store.went_back().is_some(), "noticed again by every start");
+    let repository = name("example.com/a");
+    let head = store.head(&repository).await.unwrap().expect("it can be read");
+    let next = || publication(&repository, Some(head.token), 6, SHAPE);
+    let refused = store.publish(next()).await;
+    assert!(matches!(refused, Err(PublishError::Store(StoreError::WentBack { .. }))), "{refused:?}");
+    assert!(store.set_online_keys(&repository, None, bytes::Bytes::new()).await.is_err());
+    store.close().await.unwrap();
+    let accepted = restore(&out, &data, &Options { accept_loss: true, ..options() }).unwrap();
+    assert_eq!(accepted.went_back, None);
+    let store = EmbeddedStore::open(&data, &options()).unwrap();
+    assert_eq!(store.went_back(), None);
+    store.publish(next()).await.unwrap();
+}
+
+/// The same length with other content is noticed by the chain digest.
+#[tokio::test]
+async fn another_history_is_noticed() {
+    let folders = Folders::new();
+    let (data, fork, out) = (folders.at("data"), folders.at("fork"), folders.at("out"));
+    publish(&data, "example.com/a", 1..=3).await;
+    copy_folder(&data, &fork);
+    publish(&data, "example.com/a", 4..=6).await;
+    backup(&data, &out).unwrap();
+    publish(&fork, "example.com/b", 1..=4).await;
+    let foreign = backup(&fork, &out);
+    assert!(matches!(foreign, Err(BackupError::Foreign { .. })), "{foreign:?}");
+    let mark = Options { high_water: Some(default_mark(&data)), ..options() };
+    let store = EmbeddedStore::open(&fork, &mark).unwrap();
+    assert!(store.went_back().is_some());
+    drop(store);
+    let other = folders.at("other");
+    publish(&other, "example.com/c", 1..=9).await;
+    assert!(matches!(backup(&other, &out), Err(BackupError::Foreign { .. })));
+    let store = EmbeddedStore::open(&other, &mark).unwrap();
+    assert!(store.went_back().is_some(), "another store in the same place");
+}
