@@ -5,6 +5,7 @@ pub mod no_server;
 pub mod oci_credentials;
 pub mod oci_registry;
 pub mod os_entropy;
+mod registry_token;
 pub mod system_clock;
 pub mod tty;
 pub mod tuf_http;

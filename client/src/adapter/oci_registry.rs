@@ -1,4 +1,4 @@
-//! Registries of the OCI distribution spec. The token dance is `oci-client`'s; manifests are
+//! Registries of the OCI distribution spec. Logins are `oci-client`'s; tokens and manifests are
 //! fetched here, because that crate reads an answer of any length into memory and takes the
 //! registry's word for the digest where it gives one.
 
@@ -10,17 +10,15 @@ use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::limits;
 use bulla_keys_schema::names::RepositoryName;
 use bytes::BytesMut;
-use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
-use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
-use oci_client::{Reference, RegistryOperation};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
-use reqwest::{Response, StatusCode};
+use reqwest::{Certificate, Client, Response, StatusCode};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::adapter::innermost;
 use crate::adapter::oci_credentials::CredentialSources;
+use crate::adapter::registry_token::{self, TokenError};
 use crate::adapter::tuf_http::InvalidConnection;
 use crate::config::is_loopback_host;
 use crate::port::registry::{Manifest, Registry, RegistryError, Wanted};
@@ -35,7 +33,10 @@ const CLAIMED: &str = "docker-content-digest";
 const DOCKER_HUB: &str = "registry-1.docker.io";
 const USER_AGENT: &str = concat!("bulla/", env!("CARGO_PKG_VERSION"));
 const CONNECT: Duration = Duration::from_secs(10);
+/// Longest silence between two pieces of an answer.
 const READ: Duration = Duration::from_secs(30);
+/// A registry that sends a byte now and then is given up, too.
+const WHOLE: Duration = Duration::from_secs(120);
 /// How long a credential helper may take; some ask a person.
 const HELPER: Duration = Duration::from_secs(60);
 
@@ -75,7 +76,7 @@ impl OciRegistry {
     /// The CA file holds no certificate.
     pub fn new(settings: RegistrySettings) -> Result<Self, InvalidConnection> {
         let certificates =
-            settings.ca_pem.as_deref().map(split_certificates).transpose()?.unwrap_or_default();
+            settings.ca_pem.as_deref().map(read_certificates).transpose()?.unwrap_or_default();
         Ok(Self { settings, certificates })
     }
 
@@ -108,38 +109,26 @@ impl OciRegistry {
         }
     }
 
-    /// A bearer token, or a login to send as it is.
-    async fn log_in(
-        &self,
-        ask: &Ask<'_>,
-        reference: &Reference,
-        login: RegistryAuth,
-    ) -> Result<RegistryAuth, RegistryError> {
-        let client = oci_client::Client::try_from(ClientConfig {
-            protocol: if ask.plain { ClientProtocol::Http } else { ClientProtocol::Https },
-            extra_root_certificates: self.certificates.clone(),
-            connect_timeout: Some(CONNECT),
-            read_timeout: Some(READ),
-            user_agent: USER_AGENT,
-            ..ClientConfig::default()
-        })
-        .map_err(|error| ask.failed(&error))?;
-        let token = client.auth(reference, &login, RegistryOperation::Pull).await;
-        Ok(token.map_err(|error| ask.failed(&error))?.map_or(login, RegistryAuth::Bearer))
-    }
-
-    async fn get(&self, ask: &Ask<'_>, login: &RegistryAuth) -> Result<Response, RegistryError> {
-        let certificates =
-            self.certificates.iter().filter_map(|c| reqwest::Certificate::from_pem(&c.data).ok());
-        let mut builder = reqwest::Client::builder()
+    fn client(&self, ask: &Ask<'_>) -> Result<Client, RegistryError> {
+        let mut builder = Client::builder()
             .user_agent(USER_AGENT)
             .connect_timeout(CONNECT)
             .read_timeout(READ)
-            .tls_certs_merge(certificates);
+            .timeout(WHOLE)
+            .https_only(!ask.plain)
+            .tls_certs_merge(self.certificates.iter().cloned());
         if ask.plain {
             builder = builder.no_proxy();
         }
-        let client = builder.build().map_err(|error| ask.unreachable(&error))?;
+        builder.build().map_err(|error| ask.unreachable(&error))
+    }
+
+    async fn get(
+        &self,
+        client: &Client,
+        ask: &Ask<'_>,
+        login: &RegistryAuth,
+    ) -> Result<Response, RegistryError> {
         let request = client.get(ask.url()).header(ACCEPT, MEDIA_TYPES);
         let request = match login {
             RegistryAuth::Anonymous => request,
@@ -161,12 +150,12 @@ impl Registry for OciRegistry {
             repository.host().ok_or_else(|| RegistryError::NoHost { repository: repository.clone() })?;
         let api_host = if host == "docker.io" { DOCKER_HUB } else { host };
         let ask = Ask { host, api_host, repository, wanted, plain: self.is_plain(host) };
-        // The tag is not part of the scope: one is needed to build a reference at all.
-        let reference =
-            Reference::with_tag(api_host.to_owned(), repository.path().to_owned(), "latest".to_owned());
+        let client = self.client(&ask)?;
         let login = self.find_login(repository).await?;
-        let login = self.log_in(&ask, &reference, login).await?;
-        let response = self.get(&ask, &login).await?;
+        let login = registry_token::exchange(&client, &ask.base(), repository.path(), login)
+            .await
+            .map_err(|error| ask.failed(&error))?;
+        let response = self.get(&client, &ask, &login).await?;
         match response.status() {
             StatusCode::OK => ask.receive(response).await,
             StatusCode::NOT_FOUND => {
@@ -192,13 +181,17 @@ struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    fn url(&self) -> String {
+    fn base(&self) -> String {
         let scheme = if self.plain { "http" } else { "https" };
+        format!("{scheme}://{}/v2/", self.api_host)
+    }
+
+    fn url(&self) -> String {
         let what = match self.wanted {
             Wanted::Digest(digest) => digest.to_oci(),
             Wanted::Tag(tag) => tag.to_string(),
         };
-        format!("{scheme}://{}/v2/{}/manifests/{what}", self.api_host, self.repository.path())
+        format!("{}{}/manifests/{what}", self.base(), self.repository.path())
     }
 
     fn name(&self) -> String {
@@ -245,10 +238,9 @@ impl Ask<'_> {
         })
     }
 
-    fn failed(&self, error: &OciDistributionError) -> RegistryError {
+    fn failed(&self, error: &TokenError) -> RegistryError {
         match error {
-            OciDistributionError::AuthenticationFailure(_)
-            | OciDistributionError::UnauthorizedError { .. } => self.unauthorised(),
+            TokenError::Status(status) if status.is_client_error() => self.unauthorised(),
             _ => self.unreachable(error),
         }
     }
@@ -266,19 +258,9 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-/// `oci-client` takes one certificate per entry, files hold bundles.
-fn split_certificates(pem: &[u8]) -> Result<Vec<Certificate>, InvalidConnection> {
-    const END: &str = "-----END CERTIFICATE-----";
-    let text = str::from_utf8(pem).map_err(|_| InvalidConnection::Certificates)?;
-    let blocks = text.split_inclusive(END).filter(|block| block.contains(END));
-    let certificates: Vec<Certificate> = blocks
-        .map(|block| Certificate { encoding: CertificateEncoding::Pem, data: block.as_bytes().to_vec() })
-        .collect();
-    let usable = certificates.iter().all(|c| reqwest::Certificate::from_pem(&c.data).is_ok());
-    if certificates.is_empty() || !usable {
-        return Err(InvalidConnection::Certificates);
-    }
-    Ok(certificates)
+fn read_certificates(pem: &[u8]) -> Result<Vec<Certificate>, InvalidConnection> {
+    let certificates = Certificate::from_pem_bundle(pem).ok().filter(|found| !found.is_empty());
+    certificates.ok_or(InvalidConnection::Certificates)
 }
 
 #[cfg(test)]

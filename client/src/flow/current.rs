@@ -35,6 +35,11 @@ pub async fn load(session: &Session<'_>) -> Result<CurrentState, RefreshError> {
         if documents.len() > limits::VISITED_ROLES + 4 {
             return Err(ChainError::TooLarge { role, limit: limits::VISITED_ROLES }.into());
         }
+        let is_new = matches!(role, RoleName::Delegated(_)) && !snapshot.payload().meta.contains_key(&role);
+        if is_new {
+            // A signer who has not signed yet.
+            continue;
+        }
         let document = accept(session, &role, &keys, &table).await?;
         wanted.extend(children(document.payload()));
         documents.insert(role, document.bytes().clone());

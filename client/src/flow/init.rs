@@ -79,7 +79,7 @@ pub async fn init(ports: Ports<'_>, request: &Request) -> Result<Begun, InitErro
         return Ok(begun);
     }
     let online = ports.server.online_keys(&request.repository).await.map_err(PublishError::from)?;
-    let root = plan.root(&online.snapshot, &online.timestamp, expires)?;
+    let root = plan.root(&request.repository, &online.snapshot, &online.timestamp, expires)?;
     let secrets = plan.unlock(ports)?;
     let (root, targets) = sign(root, &secrets, now)?;
     if let Some(pin) = &plan.known_pin {
@@ -137,7 +137,13 @@ impl Plan {
         Ok(Self { root_keys, threshold, targets_key: find(&request.targets_key)?, known_pin })
     }
 
-    fn root(&self, snapshot: &OnlineKey, timestamp: &OnlineKey, expires: UtcTime) -> Result<Root, InitError> {
+    fn root(
+        &self,
+        repository: &RepositoryName,
+        snapshot: &OnlineKey,
+        timestamp: &OnlineKey,
+        expires: UtcTime,
+    ) -> Result<Root, InitError> {
         let root = RoleSpec {
             keys: self.root_keys.iter().map(|key| key.public.clone()).collect(),
             threshold: self.threshold,
@@ -145,7 +151,8 @@ impl Plan {
         let targets = one(self.targets_key.public.clone());
         let [snapshot, timestamp] =
             [snapshot, timestamp].map(|key| PublicKey::from_pem(&key.public_key).map(one));
-        Ok(RootEdit::first(&root, &targets, &snapshot?, &timestamp?, expires)?.finish())
+        let first = RootEdit::first(&root, &targets, &snapshot?, &timestamp?, expires)?;
+        Ok(first.for_repository(repository.clone()).finish())
     }
 
     /// All root keys, so that each proves itself, and the targets key; each asked for once.
@@ -175,8 +182,9 @@ fn sign(
 ) -> Result<(SignedMetadata<Root>, SignedMetadata<Targets>), InitError> {
     let signers: Vec<&dyn Signer> = secrets.iter().map(|key| key as &dyn Signer).collect();
     let sign_error = |role| move |source| InitError::Sign { role, source };
-    let targets =
-        TargetsEdit::new(RoleName::Targets, Version::FIRST, now.plus_seconds(TARGETS_LIFETIME)).finish();
+    let targets = TargetsEdit::new(RoleName::Targets, Version::FIRST, now.plus_seconds(TARGETS_LIFETIME))
+        .for_repository(root.repository.clone())
+        .finish();
     let targets = Draft::new(Dialect::Tuf1, targets)
         .sign(&signers, &root.targets, &root.keys)
         .map_err(sign_error(RoleName::Targets))?;

@@ -51,8 +51,14 @@ pub struct RoleState {
 /// One signer.
 #[derive(Clone, Debug)]
 pub struct SignerState {
-    /// The role.
-    pub role: RoleState,
+    /// Its name.
+    pub name: RoleName,
+    /// How many keys must sign.
+    pub threshold: Threshold,
+    /// Its keys.
+    pub keys: Vec<Fingerprint>,
+    /// Version and expiry of its document; `None` until it signs for the first time.
+    pub document: Option<(Version, UtcTime)>,
     /// What it may sign.
     pub patterns: Vec<String>,
     /// How many names it lists.
@@ -129,15 +135,21 @@ fn roles(state: &CurrentState) -> Vec<RoleState> {
 fn signers(state: &CurrentState) -> Vec<SignerState> {
     let Some(Layout::Signers(signers)) = Layout::of(state.targets().payload()) else { return vec![] };
     let signer = |role: &DelegatedRole| {
-        let document = state.delegated().get(&role.name)?;
+        let document = state.delegated().get(&role.name);
         let patterns = match &role.scope {
             Scope::Paths(patterns) => patterns.iter().map(ToString::to_string).collect(),
             Scope::HashPrefixes(prefixes) => prefixes.iter().map(|prefix| format!("hash:{prefix}")).collect(),
         };
-        let tags = document.payload().targets.len();
-        Some(SignerState { role: delegated_state(state, role, signers.table())?, patterns, tags })
+        SignerState {
+            name: role_name(role),
+            threshold: role.keys.threshold,
+            keys: role.keys.fingerprints(signers.table()).into_iter().collect(),
+            document: document.map(|document| (document.version(), document.expires())),
+            patterns,
+            tags: document.map_or(0, |document| document.payload().targets.len()),
+        }
     };
-    signers.all().filter_map(signer).collect()
+    signers.all().map(signer).collect()
 }
 
 fn delegated_state(state: &CurrentState, role: &DelegatedRole, table: &KeyTable) -> Option<RoleState> {

@@ -8,14 +8,14 @@ use bulla_keys_schema::metadata::{MetaInfo, Root, Timestamp, Version};
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::{
-    ChainError, Pin, RootChain, RootError, TrustedRoot, TrustedSnapshot, TrustedTimestamp, Verified,
+    ChainError, RootChain, RootError, TrustedRoot, TrustedSnapshot, TrustedTimestamp, Verified,
 };
 use bytes::Bytes;
 
 pub use crate::cache::CacheError;
 use crate::cache::{Cache, RepositoryCache, Stored};
 use crate::flow::Ports;
-use crate::pins::{PinnedRoot, Pins, PinsError};
+use crate::pins::{Pin, PinnedRoot, Pins, PinsError, Scope};
 use crate::port::TrustServerError;
 
 /// The dialect of repositories in `spec` mode. Never sniffed from what a server sends (C32).
@@ -45,7 +45,7 @@ impl<'a> Session<'a> {
         let pin = pins
             .find(repository)
             .ok_or_else(|| RefreshError::NotPinned { repository: repository.clone() })?;
-        let pinned = pin.root.clone();
+        let pinned = pin.clone();
         let cache = Cache::new(ports.home.cache()).open(repository).await?;
         // After the lock: the time of a run that waited is later than that of the run before.
         let now = ports.clock.now();
@@ -148,7 +148,7 @@ impl<'a> Session<'a> {
 struct Link<'a, 'b> {
     ports: Ports<'a>,
     repository: &'b RepositoryName,
-    pinned: PinnedRoot,
+    pinned: Pin,
     offline: Option<TrustServerError>,
 }
 
@@ -180,12 +180,11 @@ impl Link<'_, '_> {
         stored: &Stored,
         now: UtcTime,
     ) -> Result<TrustedRoot, RefreshError> {
-        let pin = self.pinned.to_core();
         let mut new = Vec::new();
-        let mut chain = match stored_anchor(stored, &pin) {
+        let mut chain = match self.stored_anchor(stored) {
             Some(chain) => chain,
             None => {
-                let chain = self.fetch_anchor(&pin).await?;
+                let chain = self.fetch_anchor().await?;
                 new.push(chain.latest().clone());
                 chain
             }
@@ -206,14 +205,39 @@ impl Link<'_, '_> {
         Ok(trusted)
     }
 
+    /// A chain that starts at `root`, if that is the pinned one, and made for this repository.
+    /// A pin for many repositories cannot tell them apart, so the root itself has to.
+    fn anchor(&self, root: Bytes) -> Result<RootChain, RootError> {
+        let for_many = matches!(self.pinned.scope, Scope::Below(_));
+        RootChain::start(DIALECT, root, &self.pinned.root.to_core())?
+            .require_repository(self.repository, for_many)
+    }
+
+    /// The chain through the stored roots, from the first that satisfies the pin, as far as it
+    /// holds: a damaged file must not lock its owner out (C29).
+    fn stored_anchor(&self, stored: &Stored) -> Option<RootChain> {
+        let mut roots = stored.roots.values();
+        let mut chain = roots.find_map(|bytes| self.anchor(bytes.clone()).ok())?;
+        for bytes in roots {
+            if chain.step(bytes.clone()).is_err() {
+                break;
+            }
+            if chain.wanted().is_none() {
+                chain.mark_stored();
+            }
+        }
+        chain.mark_stored();
+        Some(chain)
+    }
+
     /// The oldest root of the server that satisfies the pin.
-    async fn fetch_anchor(&mut self, pin: &Pin) -> Result<RootChain, RefreshError> {
+    async fn fetch_anchor(&mut self) -> Result<RootChain, RefreshError> {
         let mut wanted = Some(Version::FIRST);
         let mut refused = None;
         for _ in 0..limits::ROOT_STEPS {
             let Some(version) = wanted else { break };
             let Some(bytes) = self.ask(&RoleName::Root, Some(version)).await? else { break };
-            match RootChain::start(DIALECT, bytes, pin) {
+            match self.anchor(bytes) {
                 Ok(chain) => return Ok(chain),
                 Err(error) => refused = refused.or(Some(error)),
             }
@@ -224,7 +248,7 @@ impl Link<'_, '_> {
         }
         let repository = self.repository.clone();
         Err(match refused {
-            Some(source) => RefreshError::PinNotMet { repository, pinned: self.pinned.clone(), source },
+            Some(source) => RefreshError::PinNotMet { repository, pinned: self.pinned.root.clone(), source },
             None => RefreshError::UnknownRepository { repository },
         })
     }
@@ -281,23 +305,6 @@ impl Link<'_, '_> {
             None => refusal,
         }
     }
-}
-
-/// The chain through the stored roots, from the first that satisfies the pin, as far as it
-/// holds: a damaged file must not lock its owner out (C29).
-fn stored_anchor(stored: &Stored, pin: &Pin) -> Option<RootChain> {
-    let mut roots = stored.roots.values();
-    let mut chain = roots.find_map(|bytes| RootChain::start(DIALECT, bytes.clone(), pin).ok())?;
-    for bytes in roots {
-        if chain.step(bytes.clone()).is_err() {
-            break;
-        }
-        if chain.wanted().is_none() {
-            chain.mark_stored();
-        }
-    }
-    chain.mark_stored();
-    Some(chain)
 }
 
 /// Whether stored bytes are those that are listed. Without digests nothing tells, and they

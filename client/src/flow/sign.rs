@@ -2,8 +2,8 @@
 
 use bulla_keys_schema::author::TargetsEdit;
 use bulla_keys_schema::digest::Sha256Digest;
-use bulla_keys_schema::metadata::{DelegatedRole, Targets};
-use bulla_keys_schema::names::{ImageRef, RoleName, SignerName, Tag, TargetPath};
+use bulla_keys_schema::metadata::{DelegatedRole, Targets, Version};
+use bulla_keys_schema::names::{ImageRef, RELEASES, RepositoryName, RoleName, SignerName, Tag, TargetPath};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::submission::CurrentState;
 use bytes::Bytes;
@@ -115,7 +115,7 @@ fn edit(
                 return Err(SignError::UnknownSigner { name: name.clone() });
             }
             let authority = repository_authority(state);
-            Ok(vec![list(RoleName::Targets, targets, authority, now, entry)?])
+            Ok(vec![list(RoleName::Targets, None, Some(targets), authority, now, entry)?])
         }
         Layout::Signers(signers) => {
             let signer = choose_signer(&signers, ring, entry, wanted)?;
@@ -169,21 +169,32 @@ fn delegated(
     entry: &Entry,
 ) -> Result<Edited, SignError> {
     let name = role_name(role);
-    let before =
-        state.delegated().get(&role.name).ok_or_else(|| SignError::Missing { role: name.clone() })?;
-    list(name, before.payload(), authority(signers, role), now, entry)
+    let before = match state.delegated().get(&role.name) {
+        Some(document) => Some(document.payload()),
+        None if role.name.as_str() == RELEASES => return Err(SignError::Missing { role: name }),
+        // The first signature of a signer.
+        None => None,
+    };
+    let repository = state.root().payload().repository.as_ref();
+    list(name, repository, before, authority(signers, role), now, entry)
 }
 
 fn list(
     role: RoleName,
-    before: &Targets,
+    repository: Option<&RepositoryName>,
+    before: Option<&Targets>,
     authority: Authority,
     now: UtcTime,
     entry: &Entry,
 ) -> Result<Edited, SignError> {
     let expires = now.plus_seconds(TARGETS_LIFETIME);
-    let mut edit =
-        TargetsEdit::next(before, expires).ok_or_else(|| SignError::LastVersion { role: role.clone() })?;
+    let edit = match before {
+        Some(before) => TargetsEdit::next(before, expires),
+        None => {
+            Some(TargetsEdit::new(role.clone(), Version::FIRST, expires).for_repository(repository.cloned()))
+        }
+    };
+    let mut edit = edit.ok_or_else(|| SignError::LastVersion { role: role.clone() })?;
     edit.set_target(&entry.path, entry.digest, entry.size);
     Ok(Edited { role, document: edit.finish(), authority })
 }

@@ -139,7 +139,8 @@ impl Joining {
     /// The signer's first document: the tags it takes over.
     #[must_use]
     pub fn first_document(&self, now: UtcTime) -> Edited {
-        let mut edit = TargetsEdit::new(self.name.clone(), self.version, now.plus_seconds(TARGETS_LIFETIME));
+        let mut edit = TargetsEdit::new(self.name.clone(), self.version, now.plus_seconds(TARGETS_LIFETIME))
+            .for_repository(self.targets.repository.clone());
         set_all(&mut edit, &self.offered);
         Edited { role: self.name.clone(), document: edit.finish(), authority: self.authority.clone() }
     }
@@ -159,10 +160,12 @@ impl Joining {
                 listed
             }
             None => {
-                let first = self.first_document(now);
-                ring.choose(&self.name, &self.authority, &BTreeSet::new())
-                    .map_err(SignerError::NotEnrolled)?;
-                edit.documents.push(first);
+                match ring.choose(&self.name, &self.authority, &BTreeSet::new()) {
+                    Ok(_) => edit.documents.push(self.first_document(now)),
+                    // The signer signs the first document with the first tag.
+                    Err(_) if self.offered.is_empty() && self.version == Version::FIRST => {}
+                    Err(error) => return Err(SignerError::NotEnrolled(error)),
+                }
                 self.offered.clone()
             }
         };
@@ -182,7 +185,8 @@ impl Joining {
             let releases = DelegatedRoleName::releases();
             let authority = authority_of(&targets, &releases).ok_or(SignerError::HashBins)?;
             let role = RoleName::Delegated(releases);
-            let mut first = TargetsEdit::new(role.clone(), next_version(state, &role), expires);
+            let mut first = TargetsEdit::new(role.clone(), next_version(state, &role), expires)
+                .for_repository(targets.repository.clone());
             set_all(&mut first, taken.iter().map(|(path, info)| (*path, *info)));
             edit.documents.push(Edited { role, document: first.finish(), authority });
         }
@@ -203,7 +207,7 @@ impl Joining {
             return Err(SignerError::EnrolmentSize { limit });
         }
         let document = RawMetadata::<Targets>::new(state.root().dialect(), bytes.clone())
-            .verify(&self.authority.keys, &self.authority.table)
+            .verify_as(&self.name, state.root().payload(), &self.authority.keys, &self.authority.table)
             .map_err(SignerError::Enrolment)?;
         if document.version() != self.version {
             return Err(SignerError::EnrolmentVersion { found: document.version(), wanted: self.version });

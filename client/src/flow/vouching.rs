@@ -134,6 +134,10 @@ impl<'a> Repository<'a> {
         let (mut vouchers, mut revoked, mut expired, mut asked) = (vec![], None, None, vec![]);
         for role in signers.for_path(&path).take(limits::VISITED_ROLES) {
             asked.push(role_name(role));
+            if self.top.wanted(&role.name).is_err() {
+                // Who has not signed yet vouches for nothing.
+                continue;
+            }
             let signer = match self.role(role).await {
                 Err(RefreshError::Chain(error @ ChainError::Expired { .. })) => {
                     expired = expired.or(Some(error));

@@ -19,8 +19,8 @@ struct SignerReport {
     patterns: Vec<String>,
     threshold: u32,
     keys: Vec<String>,
-    version: u64,
-    expires: String,
+    version: Option<u64>,
+    expires: Option<String>,
     expired: bool,
     tags: usize,
 }
@@ -124,10 +124,16 @@ fn role_report(inspection: &Inspection, role: &RoleState) -> RoleReport {
 }
 
 fn signer_report(inspection: &Inspection, signer: &SignerState) -> SignerReport {
-    let RoleReport { role, version, expires, expired, threshold, keys } =
-        role_report(inspection, &signer.role);
-    let (patterns, tags) = (signer.patterns.clone(), signer.tags);
-    SignerReport { name: role, patterns, threshold, keys, version, expires, expired, tags }
+    SignerReport {
+        name: signer.name.to_string(),
+        patterns: signer.patterns.clone(),
+        threshold: signer.threshold.get(),
+        keys: signer.keys.iter().map(ToString::to_string).collect(),
+        version: signer.document.map(|(version, _)| version.get()),
+        expires: signer.document.map(|(_, expires)| expires.to_string()),
+        expired: signer.document.is_some_and(|(_, expires)| expires.is_over(inspection.now)),
+        tags: signer.tags,
+    }
 }
 
 fn tag_report(tag: &TagState) -> TagReport {
@@ -145,7 +151,10 @@ fn tag_report(tag: &TagState) -> TagReport {
 fn signer_table(signers: &[SignerReport]) -> String {
     let rows = signers.iter().map(|signer| {
         let keys = format!("{} of {}", signer.threshold, signer.keys.len());
-        let expires = expiry(&signer.expires, signer.expired);
+        let expires = match &signer.expires {
+            Some(expires) => expiry(expires, signer.expired),
+            None => "not signed yet".to_owned(),
+        };
         vec![signer.name.clone(), signer.patterns.join(", "), keys, signer.tags.to_string(), expires]
     });
     table(&["SIGNER", "TAGS ALLOWED", "KEYS", "TAGS", "EXPIRES"], rows)

@@ -6,6 +6,7 @@ use crate::author::targets_edit::list_keys;
 use crate::json::Object;
 use crate::key::{Fingerprint, PublicKey};
 use crate::metadata::{KeyTable, RoleKeys, Root, Threshold, TopLevelRole, Version};
+use crate::names::RepositoryName;
 use crate::time::UtcTime;
 
 /// Who shall sign a role.
@@ -36,6 +37,7 @@ impl RootEdit {
         let mut keys = KeyTable::new();
         let mut add = |role, spec| add_role(&mut keys, role, spec);
         let root = Root {
+            repository: None,
             root: add(TopLevelRole::Root, root)?,
             targets: add(TopLevelRole::Targets, targets)?,
             snapshot: add(TopLevelRole::Snapshot, snapshot)?,
@@ -47,6 +49,13 @@ impl RootEdit {
             extra: Object::new(),
         };
         Ok(Self(root))
+    }
+
+    /// Binds the root to one repository: its targets documents must then name the same.
+    #[must_use]
+    pub fn for_repository(mut self, repository: RepositoryName) -> Self {
+        self.0.repository = Some(repository);
+        self
     }
 
     /// The root after `before`; `None` at the end of the version range.

@@ -10,7 +10,7 @@ use crate::metadata::{
     Children, DelegatedRole, Delegations, KeyEntry, KeyTable, RoleKeys, Scope, TargetInfo, Targets,
     Threshold, Tombstone, Version,
 };
-use crate::names::{DelegatedRoleName, PathPattern, RELEASES, RoleName, TargetPath};
+use crate::names::{DelegatedRoleName, PathPattern, RELEASES, RepositoryName, RoleName, TargetPath};
 use crate::time::UtcTime;
 
 /// Whom to let speak for what.
@@ -37,6 +37,7 @@ impl TargetsEdit {
     #[must_use]
     pub const fn new(role: RoleName, version: Version, expires: UtcTime) -> Self {
         Self(Targets {
+            repository: None,
             role: Some(role),
             version,
             expires,
@@ -45,6 +46,13 @@ impl TargetsEdit {
             revoked: std::collections::BTreeMap::new(),
             extra: Object::new(),
         })
+    }
+
+    /// Binds the document to the repository that the root names, or to none if it names none.
+    #[must_use]
+    pub fn for_repository(mut self, repository: Option<RepositoryName>) -> Self {
+        self.0.repository = repository;
+        self
     }
 
     /// The document after `before`; `None` at the end of the version range.

@@ -2,11 +2,15 @@
 
 use crate::json::Object;
 use crate::metadata::{KeyTable, RoleKeys, Version};
+use crate::names::RepositoryName;
 use crate::time::UtcTime;
 
 /// Keys and thresholds of the top-level roles (TUF 1.0, 4.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
+    /// The repository this root is made for, where its signers said so. One key often signs
+    /// for many repositories: without the name, whoever serves them could swap them.
+    pub repository: Option<RepositoryName>,
     /// Version of this document.
     pub version: Version,
     /// When it may no longer be used.

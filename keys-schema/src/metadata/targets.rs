@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use crate::digest::{Hashes, Sha256Digest};
 use crate::json::{Json, Object};
 use crate::metadata::{KeyTable, RoleKeys, Version};
-use crate::names::{DelegatedRoleName, PathPattern, RoleName, TargetPath};
+use crate::names::{DelegatedRoleName, PathPattern, RepositoryName, RoleName, TargetPath};
 use crate::time::UtcTime;
 
 /// What one targets role says (TUF 1.0, 4.5); delegated roles have the same form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Targets {
+    /// The repository this document is made for, where its signer said so; see
+    /// [`Root::repository`](crate::metadata::Root::repository).
+    pub repository: Option<RepositoryName>,
     /// Which role this document is of, where its signer said so. TUF leaves the name to the
     /// file: a signer of two roles could then find a document of one served as the other.
     pub role: Option<RoleName>,

@@ -184,9 +184,8 @@ impl TrustedSnapshot {
     /// Any of these checks.
     pub fn targets(self, bytes: Bytes) -> Result<TrustedTargets, ChainError> {
         let root = self.root.payload();
-        let dialect = self.root.dialect();
         let targets = accept_targets(
-            dialect,
+            &self.root,
             &self.snapshot,
             &RoleName::Targets,
             bytes,
@@ -288,7 +287,7 @@ impl TrustedTargets {
             },
             (_, None) => return Err(ChainError::NotDelegated { role: name }),
         };
-        accept_targets(self.root.dialect(), &self.snapshot, &name, bytes, keys, self.now)
+        accept_targets(&self.root, &self.snapshot, &name, bytes, keys, self.now)
     }
 }
 
@@ -368,7 +367,7 @@ pub enum ChainError {
 }
 
 fn accept_targets(
-    dialect: Dialect,
+    root: &Verified<Root>,
     snapshot: &Verified<Snapshot>,
     role: &RoleName,
     bytes: Bytes,
@@ -377,8 +376,8 @@ fn accept_targets(
 ) -> Result<Verified<Targets>, ChainError> {
     let info = listed(snapshot, role)?;
     let bytes = listed_as(bytes, role, info)?;
-    let targets = RawMetadata::<Targets>::new(dialect, bytes)
-        .verify_as(role, keys, table)
+    let targets = RawMetadata::<Targets>::new(root.dialect(), bytes)
+        .verify_as(role, root.payload(), keys, table)
         .map_err(|source| ChainError::Verify { role: role.clone(), source })?;
     require_version(role, info.version, targets.version())?;
     refuse_expired(role, &targets, now)?;

@@ -8,6 +8,7 @@ use crate::dialect::Dialect;
 use crate::key::Fingerprint;
 use crate::limits;
 use crate::metadata::{Root, Threshold, TopLevelRole, Version};
+use crate::names::RepositoryName;
 use crate::time::UtcTime;
 use crate::verify::chain::TrustedRoot;
 use crate::verify::{Pin, RawMetadata, Verified, VerifyError};
@@ -36,6 +37,19 @@ impl RootChain {
     #[must_use]
     pub fn resume(latest: Verified<Root>) -> Self {
         Self { stored_under: OnlineKeys::of(latest.payload()), latest, steps: 0 }
+    }
+
+    /// Requires that the root is made for `repository`. A root that names none passes only if
+    /// `named` is false: a pin for many repositories says nothing else about which is which.
+    ///
+    /// # Errors
+    /// Made for another repository, or for none in particular where one must be named.
+    pub fn require_repository(self, repository: &RepositoryName, named: bool) -> Result<Self, RootError> {
+        match &self.latest.payload().repository {
+            Some(found) if found == repository => Ok(self),
+            None if !named => Ok(self),
+            found => Err(VerifyError::OtherRepository { found: found.clone() }.into()),
+        }
     }
 
     /// The newest root so far.

@@ -14,7 +14,7 @@ use crate::dialect::{Dialect, Document, Envelope, InvalidMetadata};
 use crate::digest::Sha256Digest;
 use crate::key::{Fingerprint, KeyId, PublicKey};
 use crate::metadata::{KeyTable, RoleKeys, Root, Targets, Threshold, Version};
-use crate::names::RoleName;
+use crate::names::{RepositoryName, RoleName};
 use crate::time::UtcTime;
 use crate::verify::Pin;
 
@@ -53,18 +53,22 @@ impl<R: Document> RawMetadata<R> {
 }
 
 impl RawMetadata<Targets> {
-    /// Verifies a document that is to stand for `role`: signed as its delegator demands, and
-    /// not one that its signer made for another role.
+    /// Verifies a document that is to stand for `role` in the repository of `root`: signed as
+    /// its delegator demands, and not one that its signer made for another role, or for
+    /// another repository if the root names one. Whoever holds the snapshot keys could swap
+    /// documents of one signer otherwise, and so forge tags.
     ///
     /// # Errors
-    /// As for [`RawMetadata::verify`], or a document of another role.
+    /// As for [`RawMetadata::verify`], or a document of another role or repository.
     pub fn verify_as(
         self,
         role: &RoleName,
+        root: &Root,
         keys: &RoleKeys,
         table: &KeyTable,
     ) -> Result<Verified<Targets>, VerifyError> {
         let targets = self.verify(keys, table)?;
+        require_repository(root.repository.as_ref(), targets.payload.repository.as_ref())?;
         match &targets.payload.role {
             Some(found) if found != role => Err(VerifyError::OtherRole { found: found.clone() }),
             _ => Ok(targets),
@@ -80,6 +84,7 @@ impl RawMetadata<Root> {
     /// Malformed bytes, or too few distinct keys on either count.
     pub fn verify_successor(self, old: &Verified<Root>) -> Result<Verified<Root>, VerifyError> {
         let new = self.verify(&old.payload.root, &old.payload.keys)?;
+        require_repository(old.payload.repository.as_ref(), new.payload.repository.as_ref())?;
         new.require_own_threshold()
     }
 
@@ -202,6 +207,12 @@ pub enum VerifyError {
     /// The bytes are no document of the expected kind.
     #[error(transparent)]
     Metadata(#[from] InvalidMetadata),
+    /// The document names another repository, or none where one must be named.
+    #[error("the document is made for {}", found.as_ref().map_or("no repository in particular", RepositoryName::as_str))]
+    OtherRepository {
+        /// What it names.
+        found: Option<RepositoryName>,
+    },
     /// The document says that it is of another role.
     #[error("the document says that it is of role {found}")]
     OtherRole {
@@ -234,6 +245,17 @@ impl VerifyError {
     ) -> Self {
         let missing = authorised.difference(&signed_by).copied().collect();
         Self::Threshold { threshold, signed_by, missing }
+    }
+}
+
+/// Where the parent names a repository, the child must name the same.
+fn require_repository(
+    parent: Option<&RepositoryName>,
+    child: Option<&RepositoryName>,
+) -> Result<(), VerifyError> {
+    match parent {
+        Some(_) if parent != child => Err(VerifyError::OtherRepository { found: child.cloned() }),
+        _ => Ok(()),
     }
 }
 

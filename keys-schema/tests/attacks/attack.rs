@@ -3,7 +3,7 @@
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::verify::Pin;
 
-use crate::support::{Client, Files, Repo, now};
+use crate::support::{Client, Files, Repo, now, repository};
 
 /// One defect that exactly one rule stands against.
 pub struct Attack {
@@ -32,6 +32,8 @@ pub fn client_of(repo: &Repo, served: Files) -> Client {
         last_accepted: None,
         stored: Files::new(),
         served,
+        repository: repository(),
+        named: false,
         target: "v1".to_owned(),
         target_bytes: Repo::MANIFEST.into(),
     }

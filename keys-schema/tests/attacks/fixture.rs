@@ -26,6 +26,8 @@ pub fn write(rules: &str, client: &Client, error: &str) -> String {
         "rules": rules,
         "now": client.now.to_string(),
         "last_accepted": client.last_accepted.map(|time| time.to_string()),
+        "repository": client.repository.as_str(),
+        "pin_is_for_many": client.named,
         "pin": write_pin(&client.pin),
         "first_root": write_bytes(&client.first_root),
         "stored": write_files(&client.stored),
@@ -50,6 +52,8 @@ pub fn read(text: &str) -> (Client, String) {
         last_accepted: file["last_accepted"].as_str().map(|time| time.parse().unwrap()),
         stored: read_files(&file["stored"]),
         served: read_files(&file["served"]),
+        repository: file["repository"].as_str().unwrap().parse().unwrap(),
+        named: file["pin_is_for_many"].as_bool().unwrap(),
         target: file["target"].as_str().unwrap().to_owned(),
         target_bytes: read_bytes(&file["target_bytes"]),
     };

@@ -163,7 +163,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         name: "nested-sixty-five-levels-deep",
         rules: "stack exhaustion",
-        error: "targets: invalid JSON: nested too deeply at line 1 column 810",
+        error: "targets: invalid JSON: nested too deeply at line 1 column 863",
         build: |spoil| {
             // document, signed, and what stands in `x_deep`.
             let mut repo = Repo::new();
@@ -176,10 +176,10 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         name: "text-behind-the-document",
         rules: "C31",
-        error: "targets: invalid JSON: trailing characters at line 1 column 740",
+        error: "targets: invalid JSON: trailing characters at line 1 column 793",
         build: |spoil| {
             let mut repo = Repo::new();
-            let end = "\"targets\"}}";
+            let end = "\"x_bulla_role\":\"targets\"}}";
             repo.targets.rewrite(end, &format!("{end}{}", if spoil { "{}" } else { "\n" }));
             client(&repo)
         },

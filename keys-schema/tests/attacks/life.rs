@@ -15,7 +15,7 @@ use bulla_keys_schema::verify::{ChainError, Pin};
 use bytes::Bytes;
 
 use crate::attack::client;
-use crate::support::{Client, DIALECT, Files, Repo, TestKey, delegation, later, now};
+use crate::support::{Client, DIALECT, Files, Repo, TestKey, delegation, later, now, repository};
 use crate::uploads::{bump, changed, list, signed};
 
 const BOB: TestKey = TestKey::new("bob");
@@ -74,7 +74,8 @@ impl World {
 
 fn check(state: Option<&CurrentState>, submission: Submission, online: &[TestKey]) -> AcceptedUpdate {
     let held_keys = online.iter().map(|key| key.fingerprint()).collect();
-    submission.check(DIALECT, state, &Authority { held_keys: &held_keys, now: now() }).unwrap()
+    let authority = Authority { repository: &repository(), held_keys: &held_keys, now: now() };
+    submission.check(DIALECT, state, &authority).unwrap()
 }
 
 /// What a server does with an accepted update.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::attack::client;
-use crate::support::{Client, DIALECT, Repo, TestKey, now};
+use crate::support::{Client, DIALECT, Repo, TestKey, now, repository};
 use crate::uploads::{changed, held, signed};
 
 const SIGNER: TestKey = TestKey::new("signer");
@@ -96,7 +96,7 @@ proptest! {
         after.alice().set_number("version", uploaded).set("x_note", "new");
         let state = CurrentState::load(DIALECT, &before.documents()).unwrap();
         let result = changed(Some(&before), &after)
-            .check(DIALECT, Some(&state), &Authority { held_keys: &held(), now: now() });
+            .check(DIALECT, Some(&state), &Authority { repository: &repository(), held_keys: &held(), now: now() });
         prop_assert_eq!(result.is_ok(), uploaded == current + 1);
     }
 
@@ -154,7 +154,7 @@ proptest! {
             no_panic(&bytes);
             let _ = client(&repo).run();
             let submission = changed(None, &repo);
-            let _ = submission.check(DIALECT, None, &Authority { held_keys: &held(), now: now() });
+            let _ = submission.check(DIALECT, None, &Authority { repository: &repository(), held_keys: &held(), now: now() });
         }
     }
 
@@ -170,7 +170,7 @@ proptest! {
         let mut submission = changed(None, &signed());
         submission.roots.clear();
         submission.targets = Some(bytes);
-        let result = submission.check(DIALECT, Some(&state), &Authority { held_keys: &held(), now: now() });
+        let result = submission.check(DIALECT, Some(&state), &Authority { repository: &repository(), held_keys: &held(), now: now() });
         prop_assert!(result.is_err());
     }
 }

@@ -19,7 +19,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         name: "pinned-root-has-another-digest",
         rules: "C2",
-        error: "root: the root has digest 075249a414d33df654ed11550256b1c857c3b217d7aa9c0ed4998b29cd855155, which is not the pinned one",
+        error: "root: the root has digest ba472da865e96998096c1417b9cd5618052abac4c9971c102ab070ad5ab8a6d0, which is not the pinned one",
         build: |spoil| {
             let mut client = client(&Repo::new());
             if spoil {
@@ -44,7 +44,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         name: "pinned-root-is-cut-off",
         rules: "C2",
-        error: "root: invalid JSON: EOF while parsing a string at line 1 column 783",
+        error: "root: invalid JSON: EOF while parsing an object at line 1 column 809",
         build: |spoil| {
             let repo = Repo::new();
             let mut client = client(&repo);
@@ -81,6 +81,47 @@ pub const ATTACKS: &[Attack] = &[
             let mut client = client(&repo);
             client.pin = pin(&both, 2);
             client
+        },
+    },
+    Attack {
+        name: "root-made-for-another-repository",
+        rules: "replay of one repository as another under shared keys",
+        error: "root: the document is made for registry.example.com/team/app",
+        build: |spoil| {
+            let mut client = client(&Repo::new());
+            client.pin = pin(&[Repo::ROOT], 1);
+            if spoil {
+                client.repository = "registry.example.com/team/other".parse().unwrap();
+            }
+            client
+        },
+    },
+    Attack {
+        name: "root-for-no-repository-under-a-pin-for-many",
+        rules: "replay of one repository as another under shared keys",
+        error: "root: the document is made for no repository in particular",
+        build: |spoil| {
+            let mut repo = Repo::new();
+            if spoil {
+                repo.root().remove("x_bulla_repository");
+            }
+            let mut client = client(&repo);
+            client.pin = pin(&[Repo::ROOT], 1);
+            client.named = true;
+            client
+        },
+    },
+    Attack {
+        name: "root-that-moves-to-another-repository",
+        rules: "replay of one repository as another under shared keys",
+        error: "root: the document is made for registry.example.com/team/other",
+        build: |spoil| {
+            let mut repo = Repo::new();
+            let next = repo.next_root();
+            if spoil {
+                next.set("x_bulla_repository", "registry.example.com/team/other");
+            }
+            client(&repo)
         },
     },
     Attack {

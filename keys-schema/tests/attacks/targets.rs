@@ -155,6 +155,30 @@ pub const ATTACKS: &[Attack] = &[
         build: |spoil| made_for(if spoil { "dev" } else { "targets" }, "targets"),
     },
     Attack {
+        name: "targets-made-for-another-repository",
+        rules: "C20, replay from another repository under shared keys",
+        error: "targets: the document is made for registry.example.com/team/other",
+        build: |spoil| made_elsewhere(spoil, "targets"),
+    },
+    Attack {
+        name: "delegated-role-made-for-another-repository",
+        rules: "C23, replay from another repository under shared keys",
+        error: "alice: the document is made for registry.example.com/team/other",
+        build: |spoil| made_elsewhere(spoil, "alice"),
+    },
+    Attack {
+        name: "delegated-role-for-no-repository-in-particular",
+        rules: "C23, replay from another repository under shared keys",
+        error: "alice: the document is made for no repository in particular",
+        build: |spoil| {
+            let mut repo = Repo::new();
+            if spoil {
+                repo.alice().remove("x_bulla_repository");
+            }
+            client(&repo)
+        },
+    },
+    Attack {
         name: "target-with-unknown-digests-only",
         rules: "C27",
         error: "targets: targets.targets.v1.hashes must be an object with sha256 or sha512",
@@ -274,6 +298,14 @@ fn too_large(spoil: bool, role: &str) -> Client {
     let doc = repo.targets_doc(role);
     let short = doc.bytes().len();
     doc.pad(limits::TARGETS_BYTES - short + usize::from(spoil));
+    client(&repo)
+}
+
+fn made_elsewhere(spoil: bool, role: &str) -> Client {
+    let mut repo = Repo::new();
+    if spoil {
+        repo.targets_doc(role).set("x_bulla_repository", "registry.example.com/team/other");
+    }
     client(&repo)
 }
 

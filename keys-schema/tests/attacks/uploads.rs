@@ -9,10 +9,11 @@ use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::verify::submission::{AcceptedUpdate, Authority, CurrentState, Rejection, Submission};
 use bytes::Bytes;
 
-use crate::support::{DIALECT, Doc, Repo, TestKey, delegation, now};
+use crate::support::{DIALECT, Doc, Repo, TestKey, delegation, now, repository};
 
 const BOB: TestKey = TestKey::new("bob");
 const CAROL: TestKey = TestKey::p256("carol");
+const OTHER: &str = "registry.example.com/team/other";
 const MALLORY: TestKey = TestKey::new("mallory");
 
 /// A state, and what is uploaded to it.
@@ -81,14 +82,28 @@ const ROWS: &[Row] = &[
         },
     },
     Row {
-        name: "delegated role without document",
-        error: "alice is missing",
+        name: "releases without document",
+        error: "releases is missing",
         build: |spoil| {
             let mut upload = first(&signed());
             if spoil {
-                upload.submission.delegated.remove(&"alice".parse().unwrap());
+                upload.submission.delegated.remove(&"releases".parse().unwrap());
             }
             upload
+        },
+    },
+    Row {
+        name: "role that comes again without document",
+        error: "bob is missing",
+        build: |spoil| {
+            // Clients would ask for the document that the snapshot still lists.
+            let mut before = signed();
+            before.snapshot.describe("bob.json", Version::FIRST, &Bytes::new());
+            let mut after = before.clone();
+            let name = if spoil { "bob" } else { "carol" };
+            after.delegate("targets", &delegation(name, &[BOB], &["b*"]));
+            bump(&mut after.targets, 1);
+            between(&before, &after)
         },
     },
     Row {
@@ -245,6 +260,54 @@ const ROWS: &[Row] = &[
                 if spoil {
                     repo.targets = releases;
                     repo.delegated.clear();
+                }
+            })
+        },
+    },
+    Row {
+        name: "root made for another repository",
+        error: "root: the document is made for registry.example.com/team/other",
+        build: |spoil| {
+            let mut repo = unnamed(signed());
+            if spoil {
+                repo = named(repo, OTHER);
+            }
+            first(&repo)
+        },
+    },
+    Row {
+        name: "signer's document made for another repository",
+        error: "alice: the document is made for registry.example.com/team/other",
+        build: |spoil| {
+            next(|repo| {
+                if spoil {
+                    repo.alice().set("x_bulla_repository", OTHER);
+                }
+            })
+        },
+    },
+    Row {
+        name: "root that takes a name which its targets do not have",
+        error: "targets: the document is made for no repository in particular",
+        build: |spoil| {
+            takes_name(if spoil { &["alice", "releases"] } else { &["targets", "alice", "releases"] })
+        },
+    },
+    Row {
+        name: "root that takes a name which a signer's document does not have",
+        error: "alice: the document is made for no repository in particular",
+        build: |spoil| {
+            takes_name(if spoil { &["targets", "releases"] } else { &["targets", "alice", "releases"] })
+        },
+    },
+    Row {
+        name: "root that gives its name up",
+        error: "root: the document is made for no repository in particular",
+        build: |spoil| {
+            next(|repo| {
+                let root = repo.next_root();
+                if spoil {
+                    root.remove("x_bulla_repository");
                 }
             })
         },
@@ -789,7 +852,7 @@ pub fn held() -> BTreeSet<bulla_keys_schema::key::Fingerprint> {
 
 fn check(upload: Upload) -> Result<AcceptedUpdate, Rejection> {
     let state = upload.before.map(|repo| CurrentState::load(DIALECT, &repo.documents()).unwrap());
-    let authority = Authority { held_keys: &held(), now: now() };
+    let authority = Authority { repository: &repository(), held_keys: &held(), now: now() };
     upload.submission.check(DIALECT, state.as_ref(), &authority)
 }
 
@@ -844,6 +907,35 @@ pub fn list(doc: &mut Doc, name: &str) {
     let listed = Repo::flat().targets.get("targets/v1").unwrap().clone();
     targets.insert(name.to_owned(), listed);
     doc.set("targets", Json::Object(targets));
+}
+
+/// The same for no repository in particular.
+fn unnamed(mut repo: Repo) -> Repo {
+    repo.root().remove("x_bulla_repository");
+    for role in ["targets", "alice", "releases"] {
+        repo.targets_doc(role).remove("x_bulla_repository");
+    }
+    repo
+}
+
+/// The same for the repository `name`.
+fn named(mut repo: Repo, name: &str) -> Repo {
+    repo.root().set("x_bulla_repository", name);
+    for role in ["targets", "alice", "releases"] {
+        repo.targets_doc(role).set("x_bulla_repository", name);
+    }
+    repo
+}
+
+/// A root without name takes one, and so do the documents of `roles`.
+fn takes_name(roles: &[&str]) -> Upload {
+    let before = unnamed(signed());
+    let mut after = before.clone();
+    after.next_root().set("x_bulla_repository", repository().as_str());
+    for role in roles {
+        bump(after.targets_doc(role), 1).set("x_bulla_repository", repository().as_str());
+    }
+    between(&before, &after)
 }
 
 fn below_alice(name: &str) -> Upload {

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use bulla_keys_schema::metadata::{MetaInfo, TargetInfo};
-use bulla_keys_schema::names::{RoleName, TargetPath};
+use bulla_keys_schema::names::{RepositoryName, RoleName, TargetPath};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::{Pin, RootChain, Step, TrustedRoot, TrustedTargets, Walk};
 use bytes::Bytes;
@@ -20,6 +20,9 @@ pub struct Client {
     pub last_accepted: Option<UtcTime>,
     pub stored: Files,
     pub served: Files,
+    pub repository: RepositoryName,
+    /// Whether the pin is for many repositories, so that the root must name this one.
+    pub named: bool,
     /// The name to look up.
     pub target: String,
     /// What the registry has under that name.
@@ -90,7 +93,9 @@ impl Session<'_> {
     /// Each root is stored before the next one is asked for (C8).
     fn roots(&mut self) -> Result<TrustedRoot, String> {
         let client = self.client;
-        let mut chain = RootChain::start(DIALECT, client.first_root.clone(), &client.pin).map_err(text)?;
+        let mut chain = RootChain::start(DIALECT, client.first_root.clone(), &client.pin)
+            .and_then(|chain| chain.require_repository(&client.repository, client.named))
+            .map_err(text)?;
         let root_file = |version| file(&RoleName::Root, version, true);
         while let Some(bytes) = chain.wanted().and_then(|version| self.stored.get(&root_file(version))) {
             // A damaged store must not lock its owner out (C29): the server is asked again.

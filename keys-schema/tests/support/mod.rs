@@ -14,6 +14,7 @@ pub use test_key::TestKey;
 use std::collections::BTreeMap;
 
 use bulla_keys_schema::dialect::Dialect;
+use bulla_keys_schema::names::RepositoryName;
 use bulla_keys_schema::time::UtcTime;
 use bytes::Bytes;
 
@@ -31,6 +32,11 @@ pub fn now() -> UtcTime {
 /// Long after [`now`].
 pub fn later() -> UtcTime {
     time("2031-01-01T00:00:00Z")
+}
+
+/// The repository that everybody asks for.
+pub fn repository() -> RepositoryName {
+    "registry.example.com/team/app".parse().unwrap()
 }
 
 /// A moment.

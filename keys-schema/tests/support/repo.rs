@@ -10,7 +10,7 @@ use bulla_keys_schema::metadata::{MetaInfo, Snapshot, Targets, Threshold, Timest
 use bulla_keys_schema::names::RoleName;
 use bytes::Bytes;
 
-use super::{Doc, Files, TestKey, later};
+use super::{Doc, Files, TestKey, later, repository};
 
 /// Roots, targets, delegated roles, and what the online roles say of them.
 #[derive(Clone)]
@@ -48,8 +48,8 @@ impl Repo {
         let mut targets = TargetsEdit::new(RoleName::Targets, Version::FIRST, later());
         targets.set_delegation(&delegation("alice", &[Self::ALICE], &["v*"])).unwrap();
         Self {
-            roots: vec![Doc::new(&root.unwrap().finish(), &[Self::ROOT])],
-            targets: Doc::new(&targets.finish(), &[Self::TARGETS]),
+            roots: vec![Doc::new(&root.unwrap().for_repository(repository()).finish(), &[Self::ROOT])],
+            targets: Doc::new(&targets.for_repository(Some(repository())).finish(), &[Self::TARGETS]),
             delegated: BTreeMap::from([(
                 "alice".to_owned(),
                 Doc::new(&lists("alice", &["v1"]), &[Self::ALICE]),
@@ -171,7 +171,7 @@ pub fn lists(role: &str, names: &[&str]) -> Targets {
         let length = u64::try_from(Repo::MANIFEST.len()).unwrap();
         edit.set_target(&name.parse().unwrap(), Sha256Digest::of(Repo::MANIFEST), length);
     }
-    edit.finish()
+    edit.for_repository(Some(repository())).finish()
 }
 
 /// A delegation with threshold 1 that does not end a search.

@@ -298,7 +298,8 @@ fn judge(
     now: UtcTime,
 ) -> Result<SealedUpdate, PublishFailure> {
     let names = upload.names();
-    let accepted = seal::check(upload.into_submission()?, state, keys, now)?;
+    let repository = upload.repository.clone();
+    let accepted = seal::check(upload.into_submission()?, &repository, state, keys, now)?;
     let keys = keys.ok_or(PublishFailure::NoOnlineKeys)?;
     let sealed = seal::complete(accepted, keys, lifetimes, now)?;
     names.compare(sealed.documents())?;

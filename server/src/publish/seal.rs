@@ -7,7 +7,7 @@ use bulla_keys_schema::author::{self, SignError};
 use bulla_keys_schema::dialect::{Dialect, Document};
 use bulla_keys_schema::key::{Fingerprint, SecretKey, Signer};
 use bulla_keys_schema::metadata::Root;
-use bulla_keys_schema::names::RoleName;
+use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::Verified;
 use bulla_keys_schema::verify::submission::{
@@ -51,13 +51,14 @@ pub(super) fn listed(root: &Root) -> BTreeSet<Fingerprint> {
 /// Judges an upload.
 pub(super) fn check(
     submission: Submission,
+    repository: &RepositoryName,
     state: Option<&CurrentState>,
     keys: Option<&OnlineKeys>,
     now: UtcTime,
 ) -> Result<AcceptedUpdate, Rejection> {
     let held_keys: BTreeSet<Fingerprint> =
         keys.iter().flat_map(|keys| &keys.sets).flat_map(KeySet::fingerprints).collect();
-    submission.check(DIALECT, state, &Authority { held_keys: &held_keys, now })
+    submission.check(DIALECT, state, &Authority { held_keys: &held_keys, repository, now })
 }
 
 /// Signs the snapshot, if a new one is needed or due, and the timestamp. Of the sets of

@@ -11,6 +11,7 @@ use super::support::{Doc, Repo, TestKey, delegation, info};
 /// The second signer.
 pub const BOB: TestKey = TestKey::new("bob");
 
+const REPOSITORY: &str = "x_bulla_repository";
 const REVOKED: &str = "x_bulla_revoked";
 
 impl Repo {
@@ -34,6 +35,15 @@ impl Repo {
     #[must_use]
     pub fn digest_pin(&self) -> Pin {
         Pin::Digest(Sha256Digest::of(&self.roots.first().expect("a first root").bytes()))
+    }
+
+    /// Every document says that it is made for this repository.
+    pub fn made_for(&mut self, repository: &str) -> &mut Self {
+        let documents = self.roots.iter_mut().chain([&mut self.targets]).chain(self.delegated.values_mut());
+        documents.for_each(|doc| {
+            doc.set(REPOSITORY, repository);
+        });
+        self
     }
 
     /// `role` lists `tag` with the digest and length of `manifest`, in a new version.

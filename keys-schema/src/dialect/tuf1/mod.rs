@@ -17,7 +17,7 @@ use crate::dialect::InvalidMetadata;
 use crate::dialect::fields::Fields;
 use crate::json::{Json, Object};
 use crate::metadata::Version;
-use crate::names::{DelegatedRoleName, RoleName};
+use crate::names::{DelegatedRoleName, RepositoryName, RoleName};
 use crate::time::UtcTime;
 
 /// The file name of a document in a repository with consistent snapshots: the version in
@@ -94,6 +94,20 @@ pub(crate) fn write_header(signed: &mut Object, kind: &str, version: Version, ex
     signed.insert("spec_version".to_owned(), Json::from("1.0.0"));
     signed.insert("version".to_owned(), integer(version.get()));
     signed.insert("expires".to_owned(), Json::from(expires.to_string()));
+}
+
+/// Our extra member of `signed`: the repository that the document is made for. Other clients
+/// ignore it.
+const REPOSITORY: &str = "x_bulla_repository";
+
+pub(crate) fn read_repository(fields: &mut Fields<'_>) -> Result<Option<RepositoryName>, InvalidMetadata> {
+    fields.optional(REPOSITORY, "the name of a repository", |v| v.as_str()?.parse().ok())
+}
+
+pub(crate) fn write_repository(signed: &mut Object, repository: Option<&RepositoryName>) {
+    if let Some(name) = repository {
+        signed.insert(REPOSITORY.to_owned(), Json::from(name.as_str()));
+    }
 }
 
 /// Counters and lengths are bounded by 2^53 - 1 when they are made.

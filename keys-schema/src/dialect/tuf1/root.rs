@@ -3,7 +3,7 @@
 use crate::dialect::InvalidMetadata;
 use crate::dialect::fields::Fields;
 use crate::dialect::tuf1::key::{read_role_keys, read_table, write_role_keys, write_table};
-use crate::dialect::tuf1::{read_header, write_header};
+use crate::dialect::tuf1::{read_header, read_repository, write_header, write_repository};
 use crate::json::{Json, Object};
 use crate::metadata::{RoleKeys, Root, TopLevelRole};
 
@@ -24,6 +24,7 @@ pub(crate) fn decode(signed: &Object) -> Result<Root, InvalidMetadata> {
         return Err(InvalidMetadata::Member { at: format!("root.roles.{name}"), expected: "absent" });
     }
     Ok(Root {
+        repository: read_repository(&mut fields)?,
         version: header.version,
         expires: header.expires,
         consistent_snapshot,
@@ -39,6 +40,7 @@ pub(crate) fn decode(signed: &Object) -> Result<Root, InvalidMetadata> {
 pub(crate) fn encode(root: &Root) -> Object {
     let mut signed = root.extra.clone();
     write_header(&mut signed, "root", root.version, root.expires);
+    write_repository(&mut signed, root.repository.as_ref());
     signed.insert("consistent_snapshot".to_owned(), Json::Bool(root.consistent_snapshot));
     signed.insert("keys".to_owned(), write_table(&root.keys));
     let roles = TopLevelRole::ALL.into_iter().map(|role| {

@@ -6,7 +6,9 @@ use crate::dialect::InvalidMetadata;
 use crate::dialect::fields::{Fields, refuse_case_variants};
 use crate::dialect::tuf1::key::{read_role_keys, read_table, write_role_keys, write_table};
 use crate::dialect::tuf1::meta::{read_hashes, write_hashes};
-use crate::dialect::tuf1::{integer, read_header, read_role_name, write_header};
+use crate::dialect::tuf1::{
+    integer, read_header, read_repository, read_role_name, write_header, write_repository,
+};
 use crate::digest::Sha256Digest;
 use crate::json::{Json, Object};
 use crate::limits;
@@ -38,6 +40,7 @@ pub(crate) fn decode(signed: &Object) -> Result<Targets, InvalidMetadata> {
     };
     let role = fields.optional(ROLE, "the name of a targets role", |v| v.as_str()?.parse().ok())?;
     Ok(Targets {
+        repository: read_repository(&mut fields)?,
         role,
         version: header.version,
         expires: header.expires,
@@ -56,6 +59,7 @@ pub(crate) fn encode(targets: &Targets) -> Object {
     if let Some(delegations) = &targets.delegations {
         signed.insert("delegations".to_owned(), write_delegations(delegations));
     }
+    write_repository(&mut signed, targets.repository.as_ref());
     if let Some(role) = &targets.role {
         signed.insert(ROLE.to_owned(), Json::from(role.as_str()));
     }

@@ -4,22 +4,24 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use crate::dialect::Dialect;
 use crate::limits;
-use crate::metadata::{Children, Targets, Version};
-use crate::names::{DelegatedRoleName, RoleName};
+use crate::metadata::{Children, Root, Targets, Version};
+use crate::names::{DelegatedRoleName, RELEASES, RoleName};
 use crate::verify::submission::{
     Authority, CurrentState, Rejection, profile, raw, require_unexpired, require_version,
 };
 use crate::verify::{RawMetadata, Verified};
 
 /// Follows all delegations from `targets` and verifies every role with the keys of each of
-/// its delegators: uploaded documents, and stored ones whose delegation may have changed. A
-/// role that some client would look into and not find ends that client's search, so each
-/// delegated role must have a document.
+/// its delegator: uploaded documents, and stored ones whose delegation may have changed.
+///
+/// A new signer may still be without document: the admin has only his public key. Until he
+/// signs, a search that comes as far as him ends there, as it must (C26); every released tag
+/// is found before, in `releases`, which for that reason cannot be without one. Nor can a
+/// role that the snapshot lists: clients would ask for the document it once had.
 pub(super) fn check(
-    dialect: Dialect,
     current: Option<&CurrentState>,
+    root: &Verified<Root>,
     targets: &Verified<Targets>,
     mut uploaded: BTreeMap<DelegatedRoleName, Bytes>,
     authority: &Authority<'_>,
@@ -38,16 +40,17 @@ pub(super) fn check(
             let stored = current.and_then(|current| current.delegated().get(&child.name));
             let document = match (uploaded.remove(&child.name), stored) {
                 (Some(bytes), _) => {
-                    let new = raw::<Targets>(dialect, &role, bytes)?
-                        .verify_as(&role, &child.keys, &delegations.keys)
+                    let new = raw::<Targets>(root.dialect(), &role, bytes)?
+                        .verify_as(&role, root.payload(), &child.keys, &delegations.keys)
                         .map_err(refused)?;
                     check_new(&role, &new, current, authority)?;
                     new
                 }
-                (None, Some(stored)) if current.is_some_and(|c| c.holds(&delegator)) => stored.clone(),
-                (None, Some(stored)) => RawMetadata::new(dialect, stored.bytes().clone())
-                    .verify_as(&role, &child.keys, &delegations.keys)
+                (None, Some(stored)) if is_unchanged(current, root, &delegator) => stored.clone(),
+                (None, Some(stored)) => RawMetadata::new(root.dialect(), stored.bytes().clone())
+                    .verify_as(&role, root.payload(), &child.keys, &delegations.keys)
                     .map_err(refused)?,
+                (None, None) if is_new(&role, current) => continue,
                 (None, None) => return Err(Rejection::Missing { role }),
             };
             delegated.insert(child.name.clone(), document.clone());
@@ -61,6 +64,22 @@ pub(super) fn check(
         Some(name) => Err(Rejection::NotDelegated { role: RoleName::Delegated(name) }),
         None => Ok(delegated),
     }
+}
+
+/// Whether the state was loaded over this very edge of the graph, under the same name.
+fn is_unchanged(
+    current: Option<&CurrentState>,
+    root: &Verified<Root>,
+    delegator: &Verified<Targets>,
+) -> bool {
+    current.is_some_and(|current| {
+        current.root().payload().repository == root.payload().repository && current.holds(delegator)
+    })
+}
+
+fn is_new(role: &RoleName, current: Option<&CurrentState>) -> bool {
+    let known = current.is_some_and(|current| current.snapshot().payload().meta.contains_key(role));
+    role.as_str() != RELEASES && !known
 }
 
 /// Every role has one delegator, and a delegated role can delegate only to names that start

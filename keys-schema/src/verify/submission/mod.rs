@@ -21,7 +21,7 @@ use crate::digest::Sha256Digest;
 use crate::key::Fingerprint;
 use crate::limits;
 use crate::metadata::{Root, Targets, TopLevelRole, Version};
-use crate::names::{DelegatedRoleName, RoleName, TargetPath};
+use crate::names::{DelegatedRoleName, RepositoryName, RoleName, TargetPath};
 use crate::time::UtcTime;
 use crate::verify::{RawMetadata, Verified, VerifyError};
 
@@ -42,6 +42,8 @@ pub struct Submission {
 pub struct Authority<'a> {
     /// The online keys it holds for this repository, by key material.
     pub held_keys: &'a BTreeSet<Fingerprint>,
+    /// The repository that is uploaded to.
+    pub repository: &'a RepositoryName,
     /// The time of the upload.
     pub now: UtcTime,
 }
@@ -70,7 +72,7 @@ impl Submission {
         };
         let targets = check_targets(dialect, current, self.targets, &root, authority)?;
         let uploaded: BTreeSet<_> = self.delegated.keys().cloned().collect();
-        let delegated = delegations::check(dialect, current, &targets, self.delegated, authority)?;
+        let delegated = delegations::check(current, &root, &targets, self.delegated, authority)?;
         let update = AcceptedUpdate::new(current.cloned(), roots, root, targets, delegated, uploaded, now);
         update.check_layout()?;
         update.with_target_files(self.target_files)
@@ -96,6 +98,7 @@ fn check_roots(
             None => (raw.verify_first(), Some(Version::FIRST)),
         };
         let root = root.map_err(|source| Rejection::Verify { role: RoleName::Root, source })?;
+        require_repository(root.payload(), authority.repository)?;
         require_version(&RoleName::Root, wanted, root.version())?;
         profile::check_root(root.payload(), authority.held_keys)?;
         roots.push(root);
@@ -119,11 +122,15 @@ fn check_targets(
     let table = &root.payload().keys;
     let refused = |source| Rejection::Verify { role: RoleName::Targets, source };
     let Some(bytes) = uploaded else {
-        let current = current.ok_or(Rejection::Missing { role })?;
-        // New targets keys without newly signed targets would lock every client out.
-        return current.targets().reverify(keys, table).map_err(refused);
+        let current = current.ok_or_else(|| Rejection::Missing { role: role.clone() })?;
+        // New targets keys, or a name that the root takes, without newly signed targets would
+        // lock every client out.
+        let stored = RawMetadata::<Targets>::new(dialect, current.targets().bytes().clone());
+        return stored.verify_as(&role, root.payload(), keys, table).map_err(refused);
     };
-    let targets = raw::<Targets>(dialect, &role, bytes)?.verify_as(&role, keys, table).map_err(refused)?;
+    let targets = raw::<Targets>(dialect, &role, bytes)?
+        .verify_as(&role, root.payload(), keys, table)
+        .map_err(refused)?;
     let wanted = current.map_or(Some(Version::FIRST), |current| current.targets().version().next());
     require_version(&role, wanted, targets.version())?;
     require_unexpired(&role, targets.expires(), authority.now)?;
@@ -256,6 +263,17 @@ fn raw<R: crate::dialect::Document>(
         return Err(Rejection::TooLarge { role: role.clone(), limit });
     }
     Ok(RawMetadata::new(dialect, bytes))
+}
+
+/// A root made for another repository would be refused by everybody who asks for this one.
+fn require_repository(root: &Root, repository: &RepositoryName) -> Result<(), Rejection> {
+    match &root.repository {
+        Some(found) if found != repository => Err(Rejection::Verify {
+            role: RoleName::Root,
+            source: VerifyError::OtherRepository { found: Some(found.clone()) },
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn require_version(role: &RoleName, wanted: Option<Version>, found: Version) -> Result<(), Rejection> {

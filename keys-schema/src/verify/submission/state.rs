@@ -41,8 +41,9 @@ impl CurrentState {
             .map_err(|source| BrokenState::Verify { role: RoleName::Root, source })?;
         let top = |keys| (keys, &root.payload().keys);
         let timestamp = load(dialect, documents, &RoleName::Timestamp, top(&root.payload().timestamp))?;
-        let snapshot = load(dialect, documents, &RoleName::Snapshot, top(&root.payload().snapshot))?;
-        let targets = load_targets(dialect, documents, &RoleName::Targets, top(&root.payload().targets))?;
+        let snapshot: Verified<Snapshot> =
+            load(dialect, documents, &RoleName::Snapshot, top(&root.payload().snapshot))?;
+        let targets = load_targets(&root, documents, &RoleName::Targets, top(&root.payload().targets))?;
         let mut delegated = BTreeMap::new();
         let mut delegators = vec![targets.clone()];
         while let Some(delegator) = delegators.pop() {
@@ -51,7 +52,11 @@ impl CurrentState {
             for child in children {
                 // Every edge is verified, also the second one to a role.
                 let role = RoleName::Delegated(child.name.clone());
-                let document = load_targets(dialect, documents, &role, (&child.keys, &delegations.keys))?;
+                // A signer who has not signed yet.
+                if !documents.contains_key(&role) && !snapshot.payload().meta.contains_key(&role) {
+                    continue;
+                }
+                let document = load_targets(&root, documents, &role, (&child.keys, &delegations.keys))?;
                 if delegated.insert(child.name.clone(), document.clone()).is_none() {
                     delegators.push(document);
                 }
@@ -137,12 +142,12 @@ fn load<R: Document>(
 }
 
 fn load_targets(
-    dialect: Dialect,
+    root: &Verified<Root>,
     documents: &BTreeMap<RoleName, Bytes>,
     role: &RoleName,
     (keys, table): (&RoleKeys, &KeyTable),
 ) -> Result<Verified<Targets>, BrokenState> {
-    stored::<Targets>(dialect, documents, role)?
-        .verify_as(role, keys, table)
+    stored::<Targets>(root.dialect(), documents, role)?
+        .verify_as(role, root.payload(), keys, table)
         .map_err(|source| BrokenState::Verify { role: role.clone(), source })
 }

@@ -117,9 +117,10 @@ impl Index {
     ///
     /// # Errors
     /// sled cannot write, if it had to be waited for.
-    pub(super) fn apply(&self, mut writes: Writes) -> Result<(), StoreError> {
+    pub(super) fn apply(&self, writes: Writes) -> Result<(), StoreError> {
         let mut recent = self.recent_mut();
-        recent.rows.append(&mut writes);
+        // `append` would rebuild the whole map.
+        recent.rows.extend(writes);
         let full = recent.rows.len() > RECENT_ROWS && recent.moving.is_empty();
         drop(recent);
         if full { self.hand_over() } else { Ok(()) }
