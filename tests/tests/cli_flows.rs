@@ -211,6 +211,9 @@ async fn a_signer_elsewhere_enrols_and_signs_alone() {
     let begun = begin(&admin).await;
     pin(&alice, &begun);
     let key = alice.key("work");
+    // A tag to take over has to be signed by whoever takes it over.
+    admin.registry.push(&format!("{NAME}:0"), "zero");
+    sign(&admin, "0").await;
     assert!(matches!(
         add(&admin, "alice", vec![key.clone()], "*", None).await,
         Err(SignerError::NotEnrolled(_))
@@ -242,7 +245,31 @@ async fn a_signer_elsewhere_enrols_and_signs_alone() {
     assert!(matches!(refusal(&alice, ":1").await, Refusal::Revoked { .. }));
     let inspection = inspect::inspect(admin.ports(), &repository(), None).await.unwrap();
     assert_eq!(inspection.signers.len(), 1);
-    assert!(inspection.tags.iter().all(|tag| tag.revoked.is_some()));
+    assert!(inspection.tags.iter().all(|tag| tag.revoked.is_some() == (tag.tag == "1")));
+}
+
+#[tokio::test]
+async fn a_signer_is_added_by_public_key_alone_and_vouches_from_the_first_signature() {
+    let server = TestServer::start().await;
+    let (admin, alice) = (Desk::of(&server), Desk::of(&server));
+    let begun = begin(&admin).await;
+    pin(&alice, &begun);
+    add(&admin, "alice", vec![alice.key("work")], "*", None).await.unwrap();
+    let before = inspect::inspect(alice.ports(), &repository(), None).await.unwrap();
+    assert!(before.signers.iter().all(|signer| signer.document.is_none()));
+    assert!(matches!(refusal(&alice, ":1").await, Refusal::NotSigned { .. }));
+
+    alice.registry.push(&format!("{NAME}:1"), "one");
+    sign(&alice, "1").await;
+    assert_eq!(roles(&check(&alice, ":1").await.unwrap()), ["releases", "alice"]);
+    let after = inspect::inspect(admin.ports(), &repository(), None).await.unwrap();
+    assert!(after.signers.iter().all(|signer| signer.document.is_some_and(|(version, _)| version.get() == 1)));
+
+    // Another signer who never signs is in nobody's way, and leaves again.
+    add(&admin, "bob", vec![admin.key("bob")], "b*", None).await.unwrap();
+    assert_eq!(roles(&check(&alice, ":1").await.unwrap()), ["releases", "alice"]);
+    remove(&admin, "bob").await;
+    assert_eq!(roles(&check(&alice, ":1").await.unwrap()), ["releases", "alice"]);
 }
 
 #[tokio::test]

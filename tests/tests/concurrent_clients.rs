@@ -113,7 +113,8 @@ fn many_who_verify_in_one_home_do_not_hurt_each_other() {
         all_succeed(started);
     }
     expect(&consumer, 0, &["verify", &image("v4")]);
-    drop(world);
+    let World { _folder, server, .. } = world;
+    drop(server);
     let offline = expect(&consumer, 0, &["verify", &image("v4")]);
     assert!(offline.stderr.contains("warning: cannot reach"), "the cache is whole: {offline:?}");
 }

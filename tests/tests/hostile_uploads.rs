@@ -2,6 +2,7 @@
 //! broken rule is named, nothing of it is stored, and the repository stays readable.
 
 use std::process::Command;
+use std::time::Duration;
 
 use bulla::adapter::system_clock::SystemClock;
 use bulla::port::Clock as _;
@@ -48,6 +49,8 @@ impl World {
             .output()
             .unwrap();
         assert!(made.status.success(), "{made:?}");
+        // A running server looks for new tokens once a second.
+        std::thread::sleep(Duration::from_millis(1200));
         String::from_utf8(made.stdout).unwrap().trim().to_owned()
     }
 
@@ -92,7 +95,8 @@ impl World {
 
     /// Makes `repository`, whose roots list the keys that the server made for it.
     async fn create(&self, token: &str, repository: &str) -> (Repo, String) {
-        let repo = listing(&self.online_keys(token, repository).await);
+        let mut repo = listing(&self.online_keys(token, repository).await);
+        repo.made_for(repository);
         let response = self.publish(token, repository, (None, repository), all(&repo)).await;
         (repo, accepted(response).await.token)
     }
@@ -560,6 +564,7 @@ async fn an_operation_is_done_once_and_only_by_who_may() {
     let found = world.publish(&token, NAME, (Some(&first.token), "once"), some(&different, &["alice"])).await;
     let status = found.status().as_u16();
     let text = found.text().await.unwrap();
+    eprintln!("DIFFERENT {status} {text}");
     assert!(status != 200 || !text.contains("\"replayed\":false"), "{status}: {text}");
     assert_eq!(world.head(&token, NAME).await.current[&"alice".parse().unwrap()].version.get(), 2);
     const SECOND: &str = "registry.example.com/team/second";
@@ -570,6 +575,7 @@ async fn an_operation_is_done_once_and_only_by_who_may() {
         world.publish(&other_token, SECOND, (Some(&second_head), "once"), some(&second, &["alice"])).await;
     let status = answer.status().as_u16();
     let text = answer.text().await.unwrap();
+    eprintln!("SECOND {status} {text}");
     let leaked = text.contains(&first.token);
     assert!(!leaked, "the receipt of one repository is not for callers of another: {status} {text}");
     // A head token of another repository is no head token of this one.

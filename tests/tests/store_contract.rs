@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use bulla_server::store::TrustStore;
 use bulla_server::store::embedded::{EmbeddedStore, Options};
 use bulla_server::store::memory::MemoryStore;
-use bulla_tests::store_contract;
 use bulla_tests::store_contract::Place;
 use tempfile::TempDir;
 

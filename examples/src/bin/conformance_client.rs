@@ -94,10 +94,6 @@ impl Client {
     /// The client workflow of TUF 1.0, section 5: one step after the other, each storing what it accepted.
     async fn refresh(&self) -> Result<TrustedTargets> {
         let root = self.refresh_root().await?;
-        if root.online_keys_rotated() {
-            self.store.remove("timestamp")?;
-            self.store.remove("snapshot")?;
-        }
         let consistent = root.root().payload().consistent_snapshot;
         let floor = root.floor(self.store.get("timestamp")?, self.store.get("snapshot")?);
         let bytes = self.fetch_listed("timestamp.json", limits::TIMESTAMP_BYTES).await?;
@@ -125,6 +121,11 @@ impl Client {
                 break;
             };
             chain.step(bytes)?;
+            // Before the new root is stored: the next run would not see a rotation (C10).
+            if chain.online_keys_rotated() {
+                self.store.remove("timestamp")?;
+                self.store.remove("snapshot")?;
+            }
             self.store.put("root", chain.latest().bytes())?;
         }
         let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();

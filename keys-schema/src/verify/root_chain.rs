@@ -93,6 +93,14 @@ impl RootChain {
         self.steps = 0;
     }
 
+    /// Whether keys of timestamp or snapshot were rotated since the stored roots: what was
+    /// stored of these roles is then deleted before the new root is stored, or a run that
+    /// dies in between would forget that it was to be (C10).
+    #[must_use]
+    pub fn online_keys_rotated(&self) -> bool {
+        OnlineKeys::of(self.latest.payload()) != self.stored_under
+    }
+
     /// Ends the chain: the last root must not be expired (C9), and `now`, fixed once for the
     /// whole run (C1), must not be before `last_accepted`, the `now` of the last successful
     /// run (C30: a clock set back revives expired metadata).
@@ -115,7 +123,7 @@ impl RootChain {
     /// Ends the chain without looking at the root's expiry: for the server, which judges its
     /// own output while an expired root waits to be replaced.
     pub(super) fn finish_expired(self, now: UtcTime) -> TrustedRoot {
-        let rotated = OnlineKeys::of(self.latest.payload()) != self.stored_under;
+        let rotated = self.online_keys_rotated();
         TrustedRoot::new(self.latest, now, rotated)
     }
 }

@@ -13,7 +13,7 @@ use crate::store::embedded::{BackupReport, backup};
 ///
 /// A backup into the same folder again adds only what is new.
 #[derive(Debug, Args)]
-pub struct BackupArgs {
+pub(super) struct BackupArgs {
     /// The folder of the store.
     data: PathBuf,
     /// The folder of the backup: absent, empty, or an earlier backup of the same store.
@@ -27,7 +27,7 @@ pub struct BackupArgs {
 ///
 /// # Errors
 /// The store or the folder cannot be used, or the backup is not whole.
-pub fn run(args: BackupArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: BackupArgs) -> anyhow::Result<ExitCode> {
     let BackupArgs { data, out, output } = args;
     print(&backup(&data, &out)?, "backed up", output)?;
     Ok(ExitCode::SUCCESS)

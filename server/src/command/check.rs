@@ -15,7 +15,7 @@ use crate::store::{CheckReport, TrustStore as _};
 ///
 /// The store must not be in use. Exits with 0 if it is whole and with 1 if not.
 #[derive(Debug, Args)]
-pub struct CheckArgs {
+pub(super) struct CheckArgs {
     /// The folder of the store.
     data: PathBuf,
     /// File of the high-water mark [default: DATA.high-water].
@@ -28,7 +28,7 @@ pub struct CheckArgs {
 
 /// How a report is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub(super) enum Output {
     /// Words, on standard error.
     Text,
     /// A JSON object on standard output, words on standard error.
@@ -40,7 +40,7 @@ pub enum Output {
 ///
 /// # Errors
 /// The store is in use, is none, or cannot be read.
-pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let mut report = check_journal(&args.data)?;
     if report.defects.is_empty() {
         let options = Options { high_water: args.high_water, ..Options::default() };

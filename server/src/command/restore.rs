@@ -15,7 +15,7 @@ use crate::store::embedded::{Options, restore};
 /// to sign until the loss is accepted: clients that saw the newer state would take what it
 /// signs for a rollback attack.
 #[derive(Debug, Args)]
-pub struct RestoreArgs {
+pub(super) struct RestoreArgs {
     /// The folder of the backup.
     backup: PathBuf,
     /// The folder of the store: absent or empty.
@@ -36,7 +36,7 @@ pub struct RestoreArgs {
 ///
 /// # Errors
 /// The backup is not whole, the folder is not empty, or a file cannot be written.
-pub fn run(args: RestoreArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: RestoreArgs) -> anyhow::Result<ExitCode> {
     let options =
         Options { high_water: args.high_water, accept_loss: args.accept_loss, ..Options::default() };
     let restored = restore(&args.backup, &args.data, &options)?;
