@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use bulla_keys_schema::names::RepositoryName;
 use zeroize::Zeroizing;
 
+use crate::adapter::Patience;
 use crate::adapter::key_files::KeyFiles;
 use crate::adapter::no_server::NoServer;
 use crate::adapter::oci_credentials::CredentialSources;
@@ -133,6 +134,7 @@ impl Settings {
             ca_pem: read_certificates(registry_ca)?,
             plain_http,
             credentials: CredentialSources::from_environment(&|name| std::env::var_os(name)),
+            patience: Patience::default(),
         })?;
         Ok(World {
             local: self.local(None),
@@ -157,7 +159,7 @@ impl Settings {
         let token = std::env::var_os(TOKEN).filter(|token| !token.is_empty());
         let token = token.map(OsString::into_string).transpose();
         let token = token.map_err(|_| InvalidConnection::Token)?;
-        Ok(Box::new(TufHttp::new(url, ca.as_deref(), token.map(Zeroizing::new))?))
+        Ok(Box::new(TufHttp::new(url, ca.as_deref(), token.map(Zeroizing::new), Patience::default())?))
     }
 }
 

@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use bulla::adapter::Patience;
 use bulla::adapter::key_files::KeyFiles;
 use bulla::adapter::os_entropy::OsEntropy;
 use bulla::adapter::tty::Tty;
@@ -180,7 +181,7 @@ impl<'a> Desk<'a> {
     /// A new user of `server`.
     pub fn of(server: &'a TestServer) -> Self {
         let url = server.url("").parse().expect("a URL");
-        let http = TufHttp::new(url, None, None).expect("a client");
+        let http = TufHttp::new(url, None, None, Patience::default()).expect("a client");
         Self::with(Box::new(http), server.clock.as_ref())
     }
 

@@ -150,6 +150,29 @@ fn a_signer_killed_at_any_moment_leaves_everything_usable() {
     expect(&signer, 0, &["key", "list"]);
 }
 
+#[test]
+fn a_consumer_killed_at_any_moment_is_not_locked_out() {
+    const KILLS: u32 = 20;
+    let world = World::new();
+    let signer = world.signer("alice");
+    expect(&signer, 0, &["sign", &image("v0"), "--size", "1"]);
+    let consumer = world.consumer();
+    let began = Instant::now();
+    expect(&consumer, 0, &["verify", &image("v0")]);
+    let usual = began.elapsed();
+    for number in 0..KILLS {
+        if number % 4 == 0 {
+            expect(&signer, 0, &["sign", &image(&format!("v{}", number + 1)), "--size", "1"]);
+            fs::remove_dir_all(consumer.home("cache")).unwrap();
+        }
+        let mut child = start(&consumer, &["verify", &image("v0")]);
+        std::thread::sleep(usual * number / KILLS);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        expect(&consumer, 0, &["verify", &image("v0")]);
+    }
+}
+
 fn is_half_written(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".new-"))
 }

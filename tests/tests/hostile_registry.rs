@@ -27,7 +27,9 @@ impl World {
         let mut repo = Repo::released();
         repo.expire_at(SystemClock.now().plus_seconds(30 * 24 * 3600));
         registry.push("v1", Repo::MANIFEST);
-        let world = Self { server, server_http, registry, registry_http, repo };
+        let mut world = Self { server, server_http, registry, registry_http, repo };
+        let name = world.name();
+        world.repo.made_for(&name);
         world.show();
         world
     }
@@ -155,7 +157,7 @@ async fn token_servers_get_no_further_than_the_registry() {
         ("a page", token("<html></html>"), 31),
         ("no token", token("{}"), 31),
         ("401", Reply::new(401, "{}".into()), 30),
-        ("500", Reply::new(500, "{}".into()), 30),
+        ("500", Reply::new(500, "{}".into()), 31),
         ("a token that breaks the header", token("{\"token\":\"a\\r\\nb: c\"}"), 31),
         ("an endless token", endless, 31),
     ] {
@@ -219,19 +221,24 @@ async fn redirects_are_not_followed() {
     assert!(elsewhere.asked().is_empty());
 }
 
-/// A silent server and one that drips: both are given up, neither for ever.
+/// Silent servers and those that drip are given up, none holds a consumer for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_servers_are_given_up() {
-    let world = World::new();
-    let (silent, dripping) = (world.consumer(), World::new());
-    world.server.spoil("timestamp.json", Fault::Dripping(Duration::from_secs(3600)));
-    dripping.server.spoil("timestamp.json", Fault::Dripping(Duration::from_secs(1)));
-    let (drips, image) = (dripping.consumer(), dripping.image());
-    let own_image = world.image();
+    let manifest = || Sending::Dripping(Repo::MANIFEST.into(), Duration::from_secs(1));
+    let token = |sent| Reply { status: 200, headers: Vec::new(), body: sent };
+    let silent = Duration::from_secs(3600);
+    let worlds = [World::new(), World::new(), World::new(), World::new()];
+    worlds[0].server.spoil("timestamp.json", Fault::Dripping(silent));
+    worlds[1].server.spoil("timestamp.json", Fault::Dripping(Duration::from_secs(1)));
+    worlds[2].registry.spoil(Some(RegistryFault::Slow(Duration::from_secs(1))));
+    worlds[3].registry.spoil(Some(RegistryFault::Token(token(manifest()))));
     let began = std::time::Instant::now();
-    let (silence, drip) = tokio::join!(silent.verify(&own_image), drips.verify(&image));
-    assert_eq!((silence.exit, drip.exit), (31, 31), "{} {}", silence.text, drip.text);
-    assert!(began.elapsed() < Duration::from_secs(150));
+    let waiting = worlds.iter().map(|world| async move { world.consumer().verify(&world.image()).await });
+    for (number, answer) in futures_util::future::join_all(waiting).await.into_iter().enumerate() {
+        assert_eq!(answer.exit, 31, "{number}: {}", answer.text);
+        assert!(answer.text.contains("cannot reach"), "{number}: {}", answer.text);
+    }
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -290,4 +297,64 @@ fn the_program_ends_with_the_codes_it_promises() {
     assert_eq!(program.run(&["verify", &image]).code, 15);
     std::fs::write(program.home("trust.toml"), "nonsense").unwrap();
     assert_eq!(program.run(&["verify", &image]).code, 3);
+}
+
+/// Whatever a server, a registry or a signer writes, terminals get no commands from it.
+#[test]
+fn terminals_are_not_talked_to_by_strangers() {
+    let mut world = World::new();
+    let escape = "\u{1b}]0;owned\u{7}\u{9b}2J";
+    world.repo.list("releases", &format!("v7{escape}"), b"7").revoke("releases", "v1", Repo::MANIFEST);
+    world.repo.targets_doc("releases").set("x_bulla_revoked/v1/reason", format!("because{escape}"));
+    world.repo.renew();
+    world.show();
+    let program = world.program();
+    let problem = serde_json::json!({
+        "type": "about:blank", "title": "busy", "status": 503, "code": "busy", "request_id": "x",
+        "detail": format!("later{escape}"), "hint": format!("later{escape}"),
+    });
+    let name = world.name();
+    for arguments in [&["verify", &world.image()][..], &["inspect", &name], &["inspect", &name, "--pretty"]] {
+        let ran = program.run(arguments);
+        let said = ran.stdout + &ran.stderr;
+        assert!(!said.chars().any(|c| c.is_control() && c != '\n'), "{arguments:?}: {said:?}");
+    }
+    world.server.spoil("*", Fault::Problem(503, problem.to_string().into()));
+    let ran = world.program().run(&["verify", &world.image()]);
+    assert_eq!(ran.code, 31, "{ran:?}");
+    assert!(!ran.stderr.chars().any(|c| c.is_control() && c != '\n'), "{ran:?}");
+}
+
+/// What a registry lies about is not signed: nothing is even asked of the trust server.
+#[test]
+fn nothing_is_signed_on_the_word_of_a_registry_that_lies() {
+    let world = World::new();
+    let program = world.program();
+    let _asked = world.server.asked();
+    let by_digest = format!("{}@{}", world.image(), oci(Repo::MANIFEST));
+    for (image, fault, exit) in [
+        (&by_digest, RegistryFault::Instead("malware".into()), 15),
+        (&world.image(), RegistryFault::Claims(Sha256Digest::of(b"x")), 15),
+        (&world.image(), RegistryFault::Endless, 15),
+        (&world.image(), RegistryFault::Status(404), 11),
+    ] {
+        world.registry.spoil(Some(fault.clone()));
+        let ran = program.run(&["sign", image]);
+        assert_eq!(ran.code, exit, "{fault:?}: {ran:?}");
+    }
+    assert_eq!(world.server.asked(), Vec::<String>::new());
+}
+
+/// Bytes are judged wherever a registry sends us for them.
+#[tokio::test]
+async fn a_registry_that_points_elsewhere_is_judged_by_what_comes() {
+    let world = World::new();
+    let elsewhere = Registry::default();
+    let other = elsewhere.over_http();
+    elsewhere.push("v1", b"malware");
+    world.registry.spoil(Some(RegistryFault::Redirect(format!("{}/v2/x/manifests/v1", other.url()))));
+    let answer = world.consumer().verify(&world.image()).await;
+    assert_eq!(answer.exit, 15, "{}", answer.text);
+    elsewhere.push("v1", Repo::MANIFEST);
+    assert_eq!(world.consumer().verify(&world.image()).await.exit, 0);
 }

@@ -2,10 +2,24 @@
 //! its own exit code and words, leaves nothing on disk that was not accepted, and does not keep
 //! the next honest run from succeeding.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bulla::adapter::Patience;
+use bulla::adapter::tuf_http::TufHttp;
+use bulla::command::explain;
+use bulla::flow::{init, sign};
+use bulla::port::trust_server::{TrustServer, TrustServerError, Upload};
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::json::Json;
-use bulla_keys_schema::metadata::Threshold;
+use bulla_keys_schema::metadata::{Threshold, Version};
+use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::verify::Pin;
+use bulla_keys_schema::wire::{Head, OnlineKeys, Receipt};
+use bulla_tests::cli::Desk;
+use bulla_tests::server::TestServer;
+use bytes::Bytes;
 use bulla_tests::simulator::support::{Files, Repo, TestKey, delegation, now};
 use bulla_tests::simulator::{Answer, BOB, Consumer, Fault, Registry, Server};
 
@@ -767,7 +781,7 @@ async fn the_files_of_another_repository_do_not_fit() {
     other.roots[0].trust("roles/snapshot", &[MALLORY], 1).trust("roles/timestamp", &[MALLORY], 1);
     other.snapshot.signed_by(&[MALLORY]);
     other.timestamp.signed_by(&[MALLORY]);
-    other.sign("v1", b"another image");
+    other.made_for(OTHER).sign("v1", b"another image");
     world.server.serve(OTHER, other.files());
     world.registry.push("v1", Repo::MANIFEST);
     let both = Consumer::new(&world.server, &world.registry);
@@ -785,6 +799,56 @@ async fn the_files_of_another_repository_do_not_fit() {
     assert_eq!(answer.exit, 15, "{}", answer.text);
     let found = Sha256Digest::of(&other.roots[0].bytes()).to_string();
     assert!(answer.text.contains(&found), "the digest that was found is named: {}", answer.text);
+}
+
+/// Who stole the server holds the online keys of every repository, and has what alice signed
+/// for another one.
+#[tokio::test]
+async fn a_stolen_server_cannot_swap_what_one_signer_signed_for_two_repositories() {
+    let world = World::new().await;
+    let mut other = world.next.clone();
+    other.made_for("registry.example.com/team/other").list("alice", "v1", b"x").list("releases", "v1", b"x");
+    for swapped in [&["releases", "alice"][..], &["alice"]] {
+        world.show_spoilt(|repo| {
+            for role in swapped {
+                repo.delegated.insert((*role).to_owned(), other.delegated[*role].clone());
+            }
+        });
+        let answer = world.consumer.resolve(V1).await;
+        assert_eq!(answer.exit, 15, "{}", answer.text);
+        assert!(answer.text.contains("made for registry.example.com/team/other"), "{}", answer.text);
+    }
+    world.show_spoilt(|repo| {
+        repo.targets = other.targets.clone();
+        repo.targets.bump();
+    });
+    let answer = world.consumer.resolve(V1).await;
+    assert_eq!(answer.exit, 15, "{}", answer.text);
+    // A document that names no repository does not pass where the root names one.
+    world.show_spoilt(|repo| {
+        repo.targets_doc("releases").remove("x_bulla_repository");
+    });
+    assert_eq!(world.consumer.resolve(V1).await.exit, 15);
+}
+
+/// One pin for all repositories of a team does not make them one.
+#[tokio::test]
+async fn a_pin_for_many_repositories_does_not_let_the_server_swap_them() {
+    let keys = Pin::Keys { fingerprints: [Repo::ROOT.fingerprint()].into(), threshold: Threshold::ONE };
+    let (server, registry) = (Server::default(), Registry::default());
+    let mut other = Repo::released();
+    other.made_for("registry.example.com/team/other");
+    server.serve(NAME, other.files());
+    let consumer = Consumer::new(&server, &registry).pinned("registry.example.com/team/**", keys);
+    let answer = consumer.resolve(V1).await;
+    assert_eq!(answer.exit, 15, "{}", answer.text);
+    let mut nameless = Repo::released();
+    nameless.roots[0].remove("x_bulla_repository");
+    server.serve_only(NAME, nameless.files());
+    let answer = consumer.resolve(V1).await;
+    assert_eq!(answer.exit, 15, "{}", answer.text);
+    server.serve_only(NAME, Repo::released().files());
+    assert_eq!(consumer.resolve(V1).await.exit, 0);
 }
 
 #[tokio::test]
@@ -1033,6 +1097,100 @@ async fn a_repository_without_signers_stands_on_targets_alone() {
     let mut bins = Repo::flat();
     bins.targets.set("delegations", Json::Object(bulla_keys_schema::json::Object::new()));
     assert_eq!(newcomer(&bins).resolve(V1).await.exit, 15);
+}
+
+/// A byte changed anywhere is noticed, or changes nothing that counts.
+#[tokio::test]
+async fn no_changed_byte_leads_to_another_digest() {
+    let repo = Repo::released();
+    let honest = Sha256Digest::of(Repo::MANIFEST).to_oci();
+    for (name, bytes) in repo.files() {
+        for position in (0..bytes.len()).step_by(41) {
+            for change in [1, 0x20, 0x80] {
+                let mut changed = bytes.to_vec();
+                changed[position] ^= change;
+                let consumer = newcomer_of(&repo, &name, Fault::Instead(changed.into()));
+                let answer = consumer.resolve(V1).await;
+                let refused = [12, 15].contains(&answer.exit);
+                let unasked = answer.exit == 0 && ["2.root.json", "1.bob.json"].contains(&name.as_str());
+                assert!(refused || unasked, "{name} at {position} ^ {change}: {} {}", answer.exit, answer.text);
+                assert!(refused || answer.text == honest, "{name} at {position}: {}", answer.text);
+            }
+        }
+    }
+}
+
+/// A server that says yes to an upload and then shows everybody something else.
+struct Swallowing {
+    inner: TufHttp,
+    swallows: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl TrustServer for Swallowing {
+    async fn metadata(
+        &self,
+        repository: &RepositoryName,
+        role: &RoleName,
+        version: Option<Version>,
+    ) -> Result<Option<Bytes>, TrustServerError> {
+        self.inner.metadata(repository, role, version).await
+    }
+
+    async fn head(&self, repository: &RepositoryName) -> Result<Option<Head>, TrustServerError> {
+        self.inner.head(repository).await
+    }
+
+    async fn online_keys(&self, repository: &RepositoryName) -> Result<OnlineKeys, TrustServerError> {
+        self.inner.online_keys(repository).await
+    }
+
+    async fn publish(&self, repository: &RepositoryName, upload: &Upload) -> Result<Receipt, TrustServerError> {
+        if !self.swallows.load(Ordering::Relaxed) {
+            return self.inner.publish(repository, upload).await;
+        }
+        let current = std::collections::BTreeMap::new();
+        Ok(Receipt { token: "h9".to_owned(), position: 9, replayed: false, current })
+    }
+}
+
+#[tokio::test]
+async fn a_signature_that_nobody_will_see_is_noticed() {
+    let server = TestServer::start().await;
+    let swallows = Arc::new(AtomicBool::new(false));
+    let url = server.url("").parse().unwrap();
+    let inner = TufHttp::new(url, None, None, Patience::default()).unwrap();
+    let swallowing = Swallowing { inner, swallows: Arc::clone(&swallows) };
+    let desk = Desk::with(Box::new(swallowing), server.clock.as_ref());
+    desk.key("root");
+    desk.key("targets");
+    let request = init::Request {
+        repository: NAME.parse().unwrap(),
+        root_keys: vec!["root".parse().unwrap()],
+        root_threshold: 1,
+        targets_key: "targets".parse().unwrap(),
+        dry_run: false,
+    };
+    init::init(desk.ports(), &request).await.unwrap();
+    let sign = async |tag: &str| {
+        let image = format!("{NAME}:{tag}@{}", Sha256Digest::of(b"x").to_oci()).parse().unwrap();
+        let request = sign::Request { image, size: Some(1), signer: None, platforms: false, dry_run: false };
+        sign::sign(desk.ports(), &request).await
+    };
+    sign("v1").await.unwrap();
+    swallows.store(true, Ordering::Relaxed);
+    let report = explain(&sign("v2").await.unwrap_err().into()).report();
+    assert_eq!(report.exit_code, 15, "{}", report.message);
+    assert!(report.message.contains("targets version 3"), "{}", report.message);
+    swallows.store(false, Ordering::Relaxed);
+    sign("v2").await.unwrap();
+}
+
+fn newcomer_of(repo: &Repo, file: &str, fault: Fault) -> Consumer {
+    let (server, registry) = (Server::default(), Registry::default());
+    server.serve(NAME, repo.files());
+    server.spoil(file, fault);
+    Consumer::new(&server, &registry).pinned(NAME, repo.digest_pin())
 }
 
 fn newcomer(repo: &Repo) -> Consumer {

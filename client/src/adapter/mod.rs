@@ -12,6 +12,31 @@ pub mod tuf_http;
 pub mod unattended;
 
 use std::error::Error;
+use std::time::Duration;
+
+/// How long a server may take before it is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Until there is a connection.
+    pub connect: Duration,
+    /// Between two pieces of an answer.
+    pub read: Duration,
+    /// For the whole answer: one that sends a byte now and then is never silent.
+    pub whole: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { connect: seconds(10), read: seconds(30), whole: seconds(120) }
+    }
+}
+
+impl Patience {
+    fn apply(self, builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+        builder.connect_timeout(self.connect).read_timeout(self.read).timeout(self.whole)
+    }
+}
 
 /// The innermost cause of `error`: reqwest's outer layers only say that a request failed.
 fn innermost(error: &(dyn Error + 'static)) -> String {

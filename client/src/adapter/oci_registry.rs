@@ -16,10 +16,10 @@ use reqwest::{Certificate, Client, Response, StatusCode};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::adapter::innermost;
 use crate::adapter::oci_credentials::CredentialSources;
 use crate::adapter::registry_token::{self, TokenError};
 use crate::adapter::tuf_http::InvalidConnection;
+use crate::adapter::{Patience, innermost};
 use crate::config::is_loopback_host;
 use crate::port::registry::{Manifest, Registry, RegistryError, Wanted};
 
@@ -32,11 +32,6 @@ const CLAIMED: &str = "docker-content-digest";
 /// Docker Hub's API is not where its name points.
 const DOCKER_HUB: &str = "registry-1.docker.io";
 const USER_AGENT: &str = concat!("bulla/", env!("CARGO_PKG_VERSION"));
-const CONNECT: Duration = Duration::from_secs(10);
-/// Longest silence between two pieces of an answer.
-const READ: Duration = Duration::from_secs(30);
-/// A registry that sends a byte now and then is given up, too.
-const WHOLE: Duration = Duration::from_secs(120);
 /// How long a credential helper may take; some ask a person.
 const HELPER: Duration = Duration::from_secs(60);
 
@@ -49,6 +44,8 @@ pub struct RegistrySettings {
     pub plain_http: PlainHttp,
     /// Where logins may be.
     pub credentials: CredentialSources,
+    /// How long a registry, and its token server, may take.
+    pub patience: Patience,
 }
 
 /// Which registries may be spoken with in plain HTTP, besides this machine.
@@ -75,8 +72,7 @@ impl OciRegistry {
     /// # Errors
     /// The CA file holds no certificate.
     pub fn new(settings: RegistrySettings) -> Result<Self, InvalidConnection> {
-        let certificates =
-            settings.ca_pem.as_deref().map(read_certificates).transpose()?.unwrap_or_default();
+        let certificates = settings.ca_pem.as_deref().map(read_certificates).transpose()?.unwrap_or_default();
         Ok(Self { settings, certificates })
     }
 
@@ -110,11 +106,9 @@ impl OciRegistry {
     }
 
     fn client(&self, ask: &Ask<'_>) -> Result<Client, RegistryError> {
-        let mut builder = Client::builder()
+        let builder = self.settings.patience.apply(Client::builder());
+        let mut builder = builder
             .user_agent(USER_AGENT)
-            .connect_timeout(CONNECT)
-            .read_timeout(READ)
-            .timeout(WHOLE)
             .https_only(!ask.plain)
             .tls_certs_merge(self.certificates.iter().cloned());
         if ask.plain {

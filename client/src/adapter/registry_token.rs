@@ -132,10 +132,7 @@ mod tests {
     fn challenges_say_where_tokens_are() {
         let found = challenge(r#"Bearer realm="https://a.b/token?x=1",service="r b",scope="z""#).unwrap();
         let url = found.url("team/app").unwrap();
-        assert_eq!(
-            url.as_str(),
-            "https://a.b/token?x=1&scope=repository%3Ateam%2Fapp%3Apull&service=r+b"
-        );
+        assert_eq!(url.as_str(), "https://a.b/token?x=1&scope=repository%3Ateam%2Fapp%3Apull&service=r+b");
         assert!(challenge(r#"Basic realm="x", bearer realm="https://a.b/""#).is_some());
         assert!(challenge(r#"Basic realm="x""#).is_none() && challenge("nonsense, , =").is_none());
         for nowhere in ["Bearer service=x", r#"Bearer realm="""#, r#"Bearer realm="a b""#] {

@@ -1,7 +1,6 @@
 //! The trust server over HTTPS: TUF files under `/tuf`, Bulla's own API under `/api/v1`.
 
 use std::error::Error as _;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bulla_keys_schema::metadata::Version;
@@ -15,7 +14,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, redirect};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use crate::adapter::innermost;
+use crate::adapter::{Patience, innermost};
 use crate::config::ServerUrl;
 use crate::port::trust_server::{Expected, TrustServer, TrustServerError, Upload};
 
@@ -23,10 +22,6 @@ use crate::port::trust_server::{Expected, TrustServer, TrustServerError, Upload}
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Largest answer of our own API, in bytes: a head that lists thousands of roles.
 const ANSWER_BYTES: usize = 4 * 1024 * 1024;
-const CONNECT: Duration = Duration::from_secs(10);
-/// Longest silence between two pieces of an answer.
-const READ: Duration = Duration::from_secs(30);
-const WHOLE: Duration = Duration::from_secs(120);
 
 /// A trust server at a URL.
 pub struct TufHttp {
@@ -37,7 +32,8 @@ pub struct TufHttp {
 
 impl TufHttp {
     /// Prepares connections to `server`: with the certificates of the system and of
-    /// `ca_pem`, and `token` on every request to our own API and the metadata.
+    /// `ca_pem`, and `token` on every request to our own API and the metadata. The server is
+    /// given up when it outlasts `patience`.
     ///
     /// # Errors
     /// `ca_pem` holds no certificate, or the token cannot stand in a header.
@@ -45,6 +41,7 @@ impl TufHttp {
         server: ServerUrl,
         ca_pem: Option<&[u8]>,
         token: Option<Zeroizing<String>>,
+        patience: Patience,
     ) -> Result<Self, InvalidConnection> {
         if let Some(token) = &token
             && (token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()))
@@ -52,12 +49,10 @@ impl TufHttp {
             return Err(InvalidConnection::Token);
         }
         // A redirect would carry the token and the blame to a server nobody configured.
-        let mut builder = reqwest::Client::builder()
+        let mut builder = patience
+            .apply(reqwest::Client::builder())
             .user_agent(concat!("bulla/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT)
-            .read_timeout(READ)
-            .timeout(WHOLE);
+            .redirect(redirect::Policy::none());
         if let Some(pem) = ca_pem {
             let certificates = reqwest::Certificate::from_pem_bundle(pem)
                 .ok()

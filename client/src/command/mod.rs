@@ -1,5 +1,5 @@
 //! The command line: one file per verb. A command parses, calls a flow and hands the result to
-//! the output; errors end in one place, [`failure`].
+//! the output; errors end in one place, `failure`.
 
 mod completions;
 mod failure;

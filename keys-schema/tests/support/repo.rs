@@ -26,6 +26,12 @@ pub struct Repo {
     pub consistent: bool,
 }
 
+impl Default for Repo {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Repo {
     pub const ROOT: TestKey = TestKey::new("root");
     pub const TARGETS: TestKey = TestKey::new("targets");

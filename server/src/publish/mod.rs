@@ -272,10 +272,14 @@ impl Publisher {
             at: now,
         };
         let published = self.store.publish(publication).await?;
-        self.latest.fetch_max(now.unix_seconds(), Ordering::Relaxed);
-        if !published.replayed {
-            self.states.put(&commit.repository, published.token, state);
+        // A repeated upload would have been built on a head that is gone: this is another one
+        // under a used id, and a receipt would list documents that nobody has stored.
+        if published.replayed {
+            let what = "the operation id was used for another upload".to_owned();
+            return Err(PublishFailure::Contradiction { what });
         }
+        self.latest.fetch_max(now.unix_seconds(), Ordering::Relaxed);
+        self.states.put(&commit.repository, published.token, state);
         Ok(Receipt { published, current })
     }
 }

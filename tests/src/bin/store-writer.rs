@@ -48,18 +48,26 @@ async fn run(job: Job) {
                 _ => name(&format!("example.com/own-{publisher}")),
             };
             let shape = Shape { large: job.large, salt: publisher };
-            tokio::spawn(async move {
-                loop {
-                    publish(&*store, &repository, shape).await;
-                    tokio::time::sleep(job.pause).await;
-                }
-            })
+            tokio::spawn(publish_for_ever(store, repository, shape, job.pause))
         })
         .collect();
     for publisher in publishers {
         publisher.await.unwrap();
     }
     store.close().await.unwrap();
+}
+
+/// Publishes one number after the other, until this process is killed.
+async fn publish_for_ever(
+    store: Arc<dyn TrustStore>,
+    repository: RepositoryName,
+    shape: Shape,
+    pause: Duration,
+) {
+    loop {
+        publish(&*store, &repository, shape).await;
+        tokio::time::sleep(pause).await;
+    }
 }
 
 /// Publishes the next number on top of the head, again and again until nobody was faster.

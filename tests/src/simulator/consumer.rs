@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
+use bulla::adapter::Patience;
 use bulla::adapter::key_files::KeyFiles;
 use bulla::adapter::oci_registry::{OciRegistry, RegistrySettings};
 use bulla::adapter::os_entropy::OsEntropy;
@@ -62,11 +64,15 @@ impl Consumer {
         Self::with(Box::new(server.clone()), Box::new(registry.clone()), now())
     }
 
-    /// A consumer who speaks HTTP, as `bulla` does, and starts at the true time.
+    /// A consumer who speaks HTTP, as `bulla` does but less patient, and starts at the true
+    /// time.
     #[must_use]
     pub fn over_http(server: &str) -> Self {
-        let server = TufHttp::new(server.parse().expect("a URL"), None, None).expect("a client");
-        let registry = OciRegistry::new(RegistrySettings::default()).expect("a client");
+        let seconds = Duration::from_secs;
+        let patience = Patience { connect: seconds(10), read: seconds(5), whole: seconds(10) };
+        let server = TufHttp::new(server.parse().expect("a URL"), None, None, patience).expect("a client");
+        let settings = RegistrySettings { patience, ..RegistrySettings::default() };
+        let registry = OciRegistry::new(settings).expect("a client");
         Self::with(Box::new(server), Box::new(registry), SystemClock.now())
     }
 

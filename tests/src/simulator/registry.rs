@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bulla::port::{Manifest, RegistryError, Wanted};
@@ -41,6 +42,8 @@ pub enum RegistryFault {
     Redirect(String),
     /// A token is wanted; the token server answers like this.
     Token(Reply),
+    /// A byte every so often.
+    Slow(Duration),
     /// The connection ends before any answer.
     Hangup,
 }
@@ -127,6 +130,9 @@ fn manifest(bytes: Option<Bytes>, fault: Option<RegistryFault>) -> Reply {
         (Some(RegistryFault::Endless), ..) => {
             Reply { status: 200, headers: Vec::new(), body: Sending::Endless }
         }
+        (Some(RegistryFault::Slow(pause)), Some(bytes), _) => {
+            Reply { status: 200, headers: Vec::new(), body: Sending::Dripping(bytes, pause) }
+        }
         (Some(RegistryFault::Status(status)), ..) => Reply::new(status, "{}".into()),
         (Some(RegistryFault::Redirect(url)), ..) => Reply::new(307, Bytes::new()).with("location", url),
         (Some(RegistryFault::Hangup), ..) => {
@@ -163,7 +169,7 @@ impl bulla::port::Registry for Registry {
             (Some(RegistryFault::Status(status)), _) => {
                 Err(RegistryError::Unexpected { host, reference, status })
             }
-            (Some(RegistryFault::Hangup | RegistryFault::Redirect(_)), _) => {
+            (Some(RegistryFault::Hangup | RegistryFault::Redirect(_) | RegistryFault::Slow(_)), _) => {
                 Err(RegistryError::Unreachable { host, reason: "gone".to_owned() })
             }
             (Some(RegistryFault::Claims(digest)), Some(bytes)) => Err(RegistryError::Mismatch {

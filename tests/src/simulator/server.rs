@@ -35,6 +35,8 @@ struct State {
 pub enum Fault {
     /// Another status, with a page for people.
     Status(u16),
+    /// Another status, with an explanation as our own API gives it.
+    Problem(u16, Bytes),
     /// Other bytes than it has, with status 200.
     Instead(Bytes),
     /// "Look elsewhere."
@@ -124,6 +126,7 @@ fn spoilt(fault: Fault, bytes: Bytes) -> Reply {
         Fault::Status(status) => {
             Reply::new(status, "<html>no</html>".into()).with("content-type", "text/html")
         }
+        Fault::Problem(status, body) => Reply::new(status, body).with("content-type", "application/problem+json"),
         Fault::Instead(other) => Reply::new(200, other),
         Fault::Redirect(url) => Reply::new(302, Bytes::new()).with("location", url),
         Fault::Endless => sent(Sending::Endless),
@@ -165,7 +168,7 @@ impl TrustServer for Server {
             Some(Fault::Status(502..=504)) => {
                 Err(TrustServerError::Unavailable { server, detail: "no".to_owned() })
             }
-            Some(Fault::Status(_) | Fault::Redirect(_)) => {
+            Some(Fault::Status(_) | Fault::Problem(..) | Fault::Redirect(_)) => {
                 Err(TrustServerError::Unexpected { server, detail: "no".to_owned() })
             }
             Some(Fault::Endless | Fault::GzipBomb) => {

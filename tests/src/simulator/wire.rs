@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 /// How much an endless body grows by each time.
-const CHUNK: [u8; 64 * 1024] = [b' '; 64 * 1024];
+static CHUNK: [u8; 64 * 1024] = [b' '; 64 * 1024];
 
 /// A server on a free port of this machine, until it is dropped.
 #[derive(Debug)]

@@ -396,9 +396,9 @@ mod tests {
             .collect();
         Publication {
             repository: format!("example.com/r{seed}").parse().unwrap(),
-            expected: (seed % 3 != 0).then_some(HeadToken(seed)),
+            expected: (!seed.is_multiple_of(3)).then_some(HeadToken(seed)),
             operation: OperationId([u8::try_from(seed % 256).unwrap(); 16]),
-            kind: if seed % 2 == 0 { PublicationKind::Publish } else { PublicationKind::Renew },
+            kind: if seed.is_multiple_of(2) { PublicationKind::Publish } else { PublicationKind::Renew },
             documents,
             targets: vec![Bytes::from(vec![1; size(9)]), Bytes::new()],
             current,

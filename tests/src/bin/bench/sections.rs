@@ -141,7 +141,7 @@ pub async fn read(plan: &Plan, bullad: &Path, folder: &Path, table: &mut Table) 
     let load = Load::distinct(&daemon, "read", 64).await?;
     let path = format!("/tuf/{}/metadata/timestamp.json", load.repository(0));
     let token = format!("Authorization: Bearer {}", daemon.token);
-    let (status, tag, timestamp) = read::ask(daemon.address, &path, &[token.clone()]).await?;
+    let (status, tag, timestamp) = read::ask(daemon.address, &path, std::slice::from_ref(&token)).await?;
     if status != 200 {
         return Err(io::Error::other(format!("{path}: HTTP status {status}")));
     }
@@ -181,7 +181,8 @@ pub async fn read(plan: &Plan, bullad: &Path, folder: &Path, table: &mut Table) 
     let ratios = |a: &[read::ReadRound], b: &[read::ReadRound], value: fn(&read::ReadRound) -> f64| {
         a.iter().zip(b).map(|(a, b)| value(a) / value(b)).collect::<Vec<_>>()
     };
-    let (rate, p99): (fn(&read::ReadRound) -> f64, fn(&read::ReadRound) -> f64) = (|r| r.rate, |r| r.p99);
+    let rate: fn(&read::ReadRound) -> f64 = |round| round.rate;
+    let p99: fn(&read::ReadRound) -> f64 = |round| round.p99;
     table.line(
         "`timestamp.json` per second, one core, with a token",
         "nginx, file",
