@@ -73,7 +73,10 @@ impl Cache {
         let mut waited = Duration::ZERO;
         loop {
             match lock.try_lock() {
-                Ok(()) => return Ok(RepositoryCache { folder, _lock: lock }),
+                Ok(()) => {
+                    home::remove_half_written(&folder).map_err(failed)?;
+                    return Ok(RepositoryCache { folder, _lock: lock });
+                }
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
                 Err(TryLockError::WouldBlock) if waited >= LOCK_PATIENCE => {
                     return Err(CacheError::Busy { path });
@@ -286,6 +289,18 @@ mod tests {
         let stored = cache.load().unwrap();
         assert!(stored.roots.is_empty() && stored.timestamp.is_none());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_killed_programs_left_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path().to_owned());
+        let first = cache.open(&repository()).await.unwrap();
+        let left = first.folder.join(".new-abcdef");
+        fs::write(&left, "half").unwrap();
+        drop(first);
+        cache.open(&repository()).await.unwrap();
+        assert!(!left.exists());
     }
 
     #[tokio::test]

@@ -3,8 +3,12 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+/// How the names of files begin that are not whole yet.
+const HALF_WRITTEN: &str = ".new-";
 
 /// `$BULLA_HOME`: keys, pins, configuration and cache of one user.
 #[derive(Clone, Debug)]
@@ -75,7 +79,7 @@ pub fn create_folder(folder: &Path) -> io::Result<()> {
 /// The system refuses, or the file exists and shall be kept. Nothing is left behind.
 pub fn write_whole(path: &Path, bytes: &[u8], mode: u32, existing: Existing) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new().prefix(HALF_WRITTEN).tempfile_in(folder)?;
     file.write_all(bytes)?;
     if mode != 0o600 {
         file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
@@ -86,6 +90,20 @@ pub fn write_whole(path: &Path, bytes: &[u8], mode: u32, existing: Existing) -> 
         Existing::Replace => file.persist(path)?,
     };
     sync_folder(folder)
+}
+
+/// Removes what writers left in `folder` that were killed. Nobody may be writing there.
+///
+/// # Errors
+/// The system refuses.
+pub fn remove_half_written(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().as_bytes().starts_with(HALF_WRITTEN.as_bytes()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the names in `folder` durable.

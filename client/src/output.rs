@@ -45,7 +45,7 @@ impl Output {
     /// stdout cannot be written. A reader that has seen enough and left is no error.
     pub fn answer<R: Report>(&self, report: &R) -> io::Result<()> {
         match self.format {
-            OutputFormat::Text => print(report.text().as_bytes()),
+            OutputFormat::Text => print(words(&report.text()).as_bytes()),
             OutputFormat::Json => self.json(report),
         }
     }
@@ -55,9 +55,9 @@ impl Output {
     /// # Errors
     /// As for [`Self::answer`].
     pub fn json<R: Report>(&self, report: &R) -> io::Result<()> {
-        let mut text = serde_json::to_vec_pretty(&Versioned { schema: R::SCHEMA, report })?;
-        text.push(b'\n');
-        print(&text)
+        let mut text = serde_json::to_string_pretty(&Versioned { schema: R::SCHEMA, report })?;
+        text.push('\n');
+        print(plain(&text, |c| format!("\\u{:04x}", u32::from(c))).as_bytes())
     }
 
     /// Prints bytes as they are.
@@ -69,20 +69,20 @@ impl Output {
     }
 
     /// Says something that is no answer.
-    pub fn say(&self, words: &str) {
+    pub fn say(&self, text: &str) {
         if !self.quiet && !self.is_json() {
-            eprintln!("{words}");
+            eprintln!("{}", words(text));
         }
     }
 
     /// Says something that must not be missed.
-    pub fn warn(&self, words: &str) {
-        eprintln!("warning: {words}");
+    pub fn warn(&self, text: &str) {
+        eprintln!("warning: {}", words(text));
     }
 
     /// Says why the command failed.
     pub fn fail<R: Report>(&self, report: &R) {
-        eprint!("{}", report.text());
+        eprint!("{}", words(&report.text()));
     }
 
     /// Shows that something is going on, while a person is looking on.
@@ -119,10 +119,40 @@ struct Versioned<'a, R> {
     report: &'a R,
 }
 
+/// Servers, registries and signers put words of theirs into ours: none of them gets to talk to
+/// the terminal.
+fn words(text: &str) -> String {
+    plain(text, |c| c.escape_default().to_string())
+}
+
+/// `text` with every control character but line ends written by `escape`. In JSON, where only
+/// strings can hold them, `\uXXXX` says the same.
+fn plain(text: &str, escape: impl Fn(char) -> String) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => plain.push(c),
+            c if c.is_control() => plain.push_str(&escape(c)),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
 fn print(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_written_out() {
+        assert_eq!(words("a\u{1b}[2J\u{9b}\u{7f}\r\n\u{e9}"), "a\\u{1b}[2J\\u{9b}\\u{7f}\\r\n\u{e9}");
     }
 }

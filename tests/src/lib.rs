@@ -8,4 +8,5 @@ pub mod server;
 pub mod simulator;
 
 pub mod crash;
+pub mod crash_server;
 pub mod store_contract;

@@ -263,7 +263,9 @@ async fn a_signer_is_added_by_public_key_alone_and_vouches_from_the_first_signat
     sign(&alice, "1").await;
     assert_eq!(roles(&check(&alice, ":1").await.unwrap()), ["releases", "alice"]);
     let after = inspect::inspect(admin.ports(), &repository(), None).await.unwrap();
-    assert!(after.signers.iter().all(|signer| signer.document.is_some_and(|(version, _)| version.get() == 1)));
+    assert!(
+        after.signers.iter().all(|signer| signer.document.is_some_and(|(version, _)| version.get() == 1))
+    );
 
     // Another signer who never signs is in nobody's way, and leaves again.
     add(&admin, "bob", vec![admin.key("bob")], "b*", None).await.unwrap();

@@ -19,9 +19,9 @@ use bulla_keys_schema::verify::Pin;
 use bulla_keys_schema::wire::{Head, OnlineKeys, Receipt};
 use bulla_tests::cli::Desk;
 use bulla_tests::server::TestServer;
-use bytes::Bytes;
 use bulla_tests::simulator::support::{Files, Repo, TestKey, delegation, now};
 use bulla_tests::simulator::{Answer, BOB, Consumer, Fault, Registry, Server};
+use bytes::Bytes;
 
 const NAME: &str = "registry.example.com/team/app";
 const V1: &str = "registry.example.com/team/app:v1";
@@ -139,7 +139,11 @@ const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "a timestamp signed by nobody",
-        launch: |world| world.show_spoilt(|repo| drop(repo.timestamp.signed_by(&[]))),
+        launch: |world| {
+            world.show_spoilt(|repo| {
+                repo.timestamp.signed_by(&[]);
+            })
+        },
         exit: 12,
         says: &["timestamp: signed by 0 of 1 required keys", "signatures of these keys are missing: "],
         moved: &[],
@@ -169,7 +173,9 @@ const ATTACKS: &[Attack] = &[
     Attack {
         name: "a timestamp that is expired",
         launch: |world| {
-            world.show_spoilt(|repo| drop(repo.timestamp.set("expires", now().to_string())));
+            world.show_spoilt(|repo| {
+                repo.timestamp.set("expires", now().to_string());
+            });
         },
         exit: 13,
         says: &["timestamp version 3 expired at 2030-01-01T00:00:00Z"],
@@ -207,7 +213,7 @@ const ATTACKS: &[Attack] = &[
         name: "a timestamp that says its version twice",
         launch: |world| {
             world.show_spoilt(|repo| {
-                drop(repo.timestamp.rewrite("\"version\":3", "\"version\":3,\"version\":9"))
+                repo.timestamp.rewrite("\"version\":3", "\"version\":3,\"version\":9");
             });
         },
         exit: 15,
@@ -247,7 +253,11 @@ const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "a snapshot signed by a stranger",
-        launch: |world| world.show_spoilt(|repo| drop(repo.snapshot.signed_by(&[MALLORY]))),
+        launch: |world| {
+            world.show_spoilt(|repo| {
+                repo.snapshot.signed_by(&[MALLORY]);
+            })
+        },
         exit: 12,
         says: &["snapshot: signed by 0 of 1 required keys", "signatures of these keys are missing"],
         moved: &["timestamp.json"],
@@ -283,14 +293,22 @@ const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "a snapshot that leaves a role out",
-        launch: |world| world.show_spoilt(|repo| drop(repo.unlisted.insert("bob".into()))),
+        launch: |world| {
+            world.show_spoilt(|repo| {
+                repo.unlisted.insert("bob".into());
+            })
+        },
         exit: 15,
         says: &["the snapshot no longer lists bob"],
         moved: &["timestamp.json"],
     },
     Attack {
         name: "a snapshot that is expired",
-        launch: |world| world.show_spoilt(|repo| drop(repo.snapshot.set("expires", now().to_string()))),
+        launch: |world| {
+            world.show_spoilt(|repo| {
+                repo.snapshot.set("expires", now().to_string());
+            })
+        },
         exit: 13,
         says: &["snapshot version 3 expired"],
         moved: &["timestamp.json"],
@@ -312,7 +330,9 @@ const ATTACKS: &[Attack] = &[
     Attack {
         name: "targets that are expired",
         launch: |world| {
-            world.show_spoilt(|repo| drop(repo.targets.bump().set("expires", now().to_string())));
+            world.show_spoilt(|repo| {
+                repo.targets.bump().set("expires", now().to_string());
+            });
         },
         exit: 13,
         says: &["targets version 2 expired"],
@@ -320,7 +340,11 @@ const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "targets signed by the server itself",
-        launch: |world| world.show_spoilt(|repo| drop(repo.targets.bump().signed_by(&[Repo::SNAPSHOT]))),
+        launch: |world| {
+            world.show_spoilt(|repo| {
+                repo.targets.bump().signed_by(&[Repo::SNAPSHOT]);
+            })
+        },
         exit: 12,
         says: &["targets: signed by 0 of 1"],
         moved: ONLINE,
@@ -328,7 +352,9 @@ const ATTACKS: &[Attack] = &[
     Attack {
         name: "releases signed by a stranger",
         launch: |world| {
-            world.show_spoilt(|repo| drop(repo.targets_doc("releases").signed_by(&[MALLORY])));
+            world.show_spoilt(|repo| {
+                repo.targets_doc("releases").signed_by(&[MALLORY]);
+            });
         },
         exit: 12,
         says: &["releases: signed by 0 of 1 required keys", "signatures of these keys are missing"],
@@ -365,7 +391,9 @@ const ATTACKS: &[Attack] = &[
     Attack {
         name: "a signer's document that is expired",
         launch: |world| {
-            world.show_spoilt(|repo| drop(repo.alice().set("expires", now().to_string())));
+            world.show_spoilt(|repo| {
+                repo.alice().set("expires", now().to_string());
+            });
         },
         exit: 13,
         says: &["alice version 3 expired"],
@@ -373,14 +401,22 @@ const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "a signer's document signed by another signer",
-        launch: |world| world.show_spoilt(|repo| drop(repo.alice().signed_by(&[BOB]))),
+        launch: |world| {
+            world.show_spoilt(|repo| {
+                repo.alice().signed_by(&[BOB]);
+            })
+        },
         exit: 12,
         says: &["alice: signed by 0 of 1"],
         moved: UP_TO_RELEASES,
     },
     Attack {
         name: "a root signed by strangers",
-        launch: |world| world.show_spoilt(|repo| drop(repo.next_root().signed_by(&[MALLORY]))),
+        launch: |world| {
+            world.show_spoilt(|repo| {
+                repo.next_root().signed_by(&[MALLORY]);
+            })
+        },
         exit: 12,
         says: &["root: signed by 0 of 1 required keys", "signatures of these keys are missing"],
         moved: &[],
@@ -399,7 +435,9 @@ const ATTACKS: &[Attack] = &[
     Attack {
         name: "a root signed by the keys before it only",
         launch: |world| {
-            world.show_spoilt(|repo| drop(repo.next_root().trust("roles/root", &[MALLORY], 1)));
+            world.show_spoilt(|repo| {
+                repo.next_root().trust("roles/root", &[MALLORY], 1);
+            });
         },
         exit: 12,
         says: &["root: signed by 0 of 1"],
@@ -437,7 +475,11 @@ const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "a root that is expired",
-        launch: |world| world.show_spoilt(|repo| drop(repo.next_root().set("expires", now().to_string()))),
+        launch: |world| {
+            world.show_spoilt(|repo| {
+                repo.next_root().set("expires", now().to_string());
+            })
+        },
         exit: 13,
         says: &["root version 2 expired at 2030-01-01T00:00:00Z"],
         moved: &[],
@@ -445,7 +487,9 @@ const ATTACKS: &[Attack] = &[
     Attack {
         name: "a root without a threshold",
         launch: |world| {
-            world.show_spoilt(|repo| drop(repo.next_root().set_number("roles/timestamp/threshold", 0)));
+            world.show_spoilt(|repo| {
+                repo.next_root().set_number("roles/timestamp/threshold", 0);
+            });
         },
         exit: 15,
         says: &["root: "],
@@ -585,7 +629,9 @@ async fn rotating_the_online_keys_ends_a_fast_forward() {
 #[tokio::test]
 async fn a_rotation_seen_in_a_failed_run_still_counts_in_the_next() {
     let world = World::new().await;
-    world.show_spoilt(|repo| drop(repo.timestamp.set_number("version", 1000)));
+    world.show_spoilt(|repo| {
+        repo.timestamp.set_number("version", 1000);
+    });
     assert_eq!(world.consumer.verify(V1).await.exit, 0);
     let mut rescued = world.next.clone();
     rescued.rotate_online_keys(TestKey::new("new snapshot"), TestKey::new("new timestamp")).renew();
@@ -1008,23 +1054,36 @@ async fn released_is_what_a_signer_in_scope_vouches_for() {
     for (what, edit, exit, says) in [
         (
             "nobody vouches",
-            (|repo| drop(repo.list("releases", "v9", b"x"))) as fn(&mut Repo),
+            (|repo| {
+                repo.list("releases", "v9", b"x");
+            }) as fn(&mut Repo),
             12,
             "no signer vouches for it",
         ),
         (
             "another digest",
-            |repo| drop(repo.list("releases", "v9", b"x").list("alice", "v9", b"y")),
+            |repo| {
+                repo.list("releases", "v9", b"x").list("alice", "v9", b"y");
+            },
             12,
             "no signer vouches for it",
         ),
         (
             "a signer outside its patterns",
-            |repo| drop(repo.list("releases", "v9", b"x").list("bob", "v9", b"x")),
+            |repo| {
+                repo.list("releases", "v9", b"x").list("bob", "v9", b"x");
+            },
             12,
             "no signer vouches for it",
         ),
-        ("not released", |repo| drop(repo.list("alice", "v9", b"x")), 12, "v9 is not signed"),
+        (
+            "not released",
+            |repo| {
+                repo.list("alice", "v9", b"x");
+            },
+            12,
+            "v9 is not signed",
+        ),
         (
             "in targets too, with another digest",
             |repo| {
@@ -1033,7 +1092,14 @@ async fn released_is_what_a_signer_in_scope_vouches_for() {
             15,
             "clients disagree",
         ),
-        ("in targets only", |repo| drop(repo.list("targets", "v9", b"x")), 15, "clients disagree"),
+        (
+            "in targets only",
+            |repo| {
+                repo.list("targets", "v9", b"x");
+            },
+            15,
+            "clients disagree",
+        ),
         (
             "no releases at all",
             |repo| {
@@ -1112,8 +1178,14 @@ async fn no_changed_byte_leads_to_another_digest() {
                 let consumer = newcomer_of(&repo, &name, Fault::Instead(changed.into()));
                 let answer = consumer.resolve(V1).await;
                 let refused = [12, 15].contains(&answer.exit);
-                let unasked = answer.exit == 0 && ["2.root.json", "1.bob.json"].contains(&name.as_str());
-                assert!(refused || unasked, "{name} at {position} ^ {change}: {} {}", answer.exit, answer.text);
+                // Capitals in the hex of a signature are the same signature.
+                let same = name == "timestamp.json" && change == 0x20 || name == "1.bob.json";
+                assert!(
+                    refused || same && answer.exit == 0,
+                    "{name} at {position} ^ {change}: {} {}",
+                    answer.exit,
+                    answer.text
+                );
                 assert!(refused || answer.text == honest, "{name} at {position}: {}", answer.text);
             }
         }
@@ -1145,7 +1217,11 @@ impl TrustServer for Swallowing {
         self.inner.online_keys(repository).await
     }
 
-    async fn publish(&self, repository: &RepositoryName, upload: &Upload) -> Result<Receipt, TrustServerError> {
+    async fn publish(
+        &self,
+        repository: &RepositoryName,
+        upload: &Upload,
+    ) -> Result<Receipt, TrustServerError> {
         if !self.swallows.load(Ordering::Relaxed) {
             return self.inner.publish(repository, upload).await;
         }

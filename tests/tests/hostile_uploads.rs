@@ -561,14 +561,16 @@ async fn an_operation_is_done_once_and_is_nothing_else_afterwards() {
     // The id says what was done: other bytes or another repository are not it.
     let mut different = repo.clone();
     different.list("alice", "v3", b"3");
-    let reused = world.publish(&token, NAME, (Some(&first.token), "once"), some(&different, &["alice"])).await;
+    let reused =
+        world.publish(&token, NAME, (Some(&first.token), "once"), some(&different, &["alice"])).await;
     assert_eq!(problem(reused).await.rejection.map(|found| found.rule), Some("immutable".to_owned()));
     assert_eq!(world.head(&token, NAME).await.current[&"alice".parse().unwrap()].version.get(), 2);
     const SECOND: &str = "registry.example.com/team/second";
     let (mut second, second_head) = world.create(&other_token, SECOND).await;
     second.list("alice", "v2", b"2");
     let parts = some(&second, &["alice"]);
-    let foreign = problem(world.publish(&other_token, SECOND, (Some(&second_head), "once"), parts).await).await;
+    let foreign =
+        problem(world.publish(&other_token, SECOND, (Some(&second_head), "once"), parts).await).await;
     assert_eq!(foreign.rejection.as_ref().map(|found| &*found.rule), Some("immutable"), "{foreign:?}");
     assert!(!foreign.detail.contains(NAME), "whose id it was is not told: {foreign:?}");
     // A head token of another repository is no head token of this one.

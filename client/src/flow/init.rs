@@ -76,7 +76,10 @@ pub async fn init(ports: Ports<'_>, request: &Request) -> Result<Begun, InitErro
         done: false,
     };
     if request.dry_run {
-        return Ok(begun);
+        return match ports.server.head(&request.repository).await.map_err(PublishError::from)? {
+            Some(_) => Err(InitError::Exists { repository: request.repository.clone() }),
+            None => Ok(begun),
+        };
     }
     let online = ports.server.online_keys(&request.repository).await.map_err(PublishError::from)?;
     let root = plan.root(&request.repository, &online.snapshot, &online.timestamp, expires)?;

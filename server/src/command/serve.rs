@@ -149,9 +149,16 @@ fn open_store(config: &Config, data: &Path) -> anyhow::Result<OpenedStore> {
         StoreKind::Memory => (Arc::new(MemoryStore::new()), None),
         StoreKind::Embedded => {
             let store = EmbeddedStore::open(data, &StoreOptions::default())?;
-            let read_only = store
-                .went_back()
-                .map(|back| StoreError::WentBack { mark: back.mark, position: back.position }.to_string());
+            let read_only = store.went_back().map(|back| {
+                let error = StoreError::WentBack { mark: back.mark, position: back.position };
+                format!(
+                    "{error}\n\
+                     hint: put the newest backup back; or accept the loss with bullad restore --accept-loss; \
+                     or begin anew by removing {} and {} together",
+                    data.display(),
+                    back.mark_file.display()
+                )
+            });
             (Arc::new(store), read_only)
         }
     })

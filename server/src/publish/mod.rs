@@ -29,8 +29,8 @@ pub use upload::Upload;
 use crate::clock::SharedClock;
 use crate::lookup;
 use crate::store::{
-    DocumentRef, Head, HeadToken, NewDocument, OperationId, Publication, PublicationKind, PublishError,
-    Published, Removal, TrustStore,
+    Announcement, DocumentRef, Head, HeadToken, NewDocument, OperationId, Publication, PublicationKind,
+    PublishError, Published, Removal, TrustStore,
 };
 use crate::vault::{OnlineKeys, Vault};
 
@@ -95,6 +95,9 @@ impl Publisher {
         let repository = upload.repository.clone();
         let (operation, actor, expected) = (upload.operation, upload.actor.clone(), upload.expected);
         let heavy = upload.bytes() > HEAVY;
+        let announcement = (!heavy).then(|| self.store.announce());
+        // Uploads that came at the same time are announced as well before any is judged.
+        tokio::task::yield_now().await;
         let lifetimes = self.lifetimes;
         let work = move || judge(upload, state.as_ref(), keys.as_deref(), lifetimes, now);
         let sealed = if heavy {
@@ -102,7 +105,8 @@ impl Publisher {
         } else {
             work()?
         };
-        let commit = Commit { repository, expected, operation, kind: PublicationKind::Publish, actor };
+        let commit =
+            Commit { repository, expected, operation, kind: PublicationKind::Publish, actor, announcement };
         self.commit(commit, sealed, now).await
     }
 
@@ -119,6 +123,7 @@ impl Publisher {
         }
         let keys = self.vault.get(repository).await?.ok_or(PublishFailure::NoOnlineKeys)?;
         let Some(state) = self.state(repository, Some(&head)).await? else { return Ok(false) };
+        let announcement = self.store.announce();
         let sealed = seal::complete(AcceptedUpdate::renewal(&state, now), &keys, self.lifetimes, now)?;
         let commit = Commit {
             repository: repository.clone(),
@@ -126,6 +131,7 @@ impl Publisher {
             operation: random_operation()?,
             kind: PublicationKind::Renew,
             actor: "bullad".to_owned(),
+            announcement: Some(announcement),
         };
         self.commit(commit, sealed, now).await.map(|_| true)
     }
@@ -271,6 +277,7 @@ impl Publisher {
             actor: commit.actor,
             at: now,
         };
+        drop(commit.announcement);
         let published = self.store.publish(publication).await?;
         // A repeated upload would have been built on a head that is gone: this is another one
         // under a used id, and a receipt would list documents that nobody has stored.
@@ -291,6 +298,7 @@ struct Commit {
     operation: OperationId,
     kind: PublicationKind,
     actor: String,
+    announcement: Option<Announcement>,
 }
 
 /// The pure middle of the pipeline.

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bulla_keys_schema::digest::Sha256Digest;
@@ -52,6 +53,13 @@ pub trait TrustStore: Send + Sync + 'static {
         repository: &RepositoryName,
         digest: Sha256Digest,
     ) -> Result<Option<Bytes>, StoreError>;
+
+    /// Says that a publication is being made ready, so that the store may let others wait a
+    /// moment for it and write all of them at once. Kept until right before the publication
+    /// is handed in.
+    fn announce(&self) -> Announcement {
+        Announcement::default()
+    }
 
     /// Commits atomically, durable when it returns.
     async fn publish(&self, publication: Publication) -> Result<Published, PublishError>;
@@ -91,6 +99,27 @@ pub trait TrustStore: Send + Sync + 'static {
 
     /// Waits until everything is on disk and releases the files. Later calls fail.
     async fn close(&self) -> Result<(), StoreError>;
+}
+
+/// Counts as one publication that is being made ready, for as long as it lives.
+#[derive(Debug, Default)]
+pub struct Announcement(Option<Arc<AtomicUsize>>);
+
+impl Announcement {
+    /// Adds itself to `counter` until it is dropped.
+    #[must_use]
+    pub fn new(counter: Arc<AtomicUsize>) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(Some(counter))
+    }
+}
+
+impl Drop for Announcement {
+    fn drop(&mut self) {
+        if let Some(counter) = &self.0 {
+            counter.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Which documents are current, and proof of having read that.

@@ -126,7 +126,9 @@ fn spoilt(fault: Fault, bytes: Bytes) -> Reply {
         Fault::Status(status) => {
             Reply::new(status, "<html>no</html>".into()).with("content-type", "text/html")
         }
-        Fault::Problem(status, body) => Reply::new(status, body).with("content-type", "application/problem+json"),
+        Fault::Problem(status, body) => {
+            Reply::new(status, body).with("content-type", "application/problem+json")
+        }
         Fault::Instead(other) => Reply::new(200, other),
         Fault::Redirect(url) => Reply::new(302, Bytes::new()).with("location", url),
         Fault::Endless => sent(Sending::Endless),

@@ -1,10 +1,13 @@
 //! The one thread that writes. It takes whatever waits, decides each commit against the
 //! state before it, writes all of them as one group with one sync, and only then lets
-//! anybody see them.
+//! anybody see them. While more commits are being made ready than it has, it waits a moment
+//! for them; it never waits for nothing.
 
 use std::collections::HashMap;
-use std::sync::mpsc::Receiver;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
@@ -31,6 +34,10 @@ use crate::store::{
 const GROUP: usize = 256;
 /// A group takes no further commits once it has this many bytes.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
+/// Longest wait for commits that are being made ready: what a few dozen take on two cores.
+const LINGER: Duration = Duration::from_millis(8);
+/// How often the wait looks whether those commits were given up.
+const GLANCE: Duration = Duration::from_micros(500);
 
 /// A commit that waits, fully encoded; its long values are on the disk already.
 pub(super) struct Request {
@@ -65,6 +72,8 @@ impl Request {
 pub(super) struct Committer {
     shared: Arc<Shared>,
     writer: Writer,
+    /// Commits that are being made ready.
+    announced: Arc<AtomicUsize>,
 }
 
 /// What was decided on a commit that may go on.
@@ -91,8 +100,8 @@ struct Accepted {
 }
 
 impl Committer {
-    pub(super) const fn new(shared: Arc<Shared>, writer: Writer) -> Self {
-        Self { shared, writer }
+    pub(super) const fn new(shared: Arc<Shared>, writer: Writer, announced: Arc<AtomicUsize>) -> Self {
+        Self { shared, writer, announced }
     }
 
     /// Works until nobody can send commits any more.
@@ -100,12 +109,31 @@ impl Committer {
         while let Ok(first) = queue.recv() {
             let mut bytes = framed_len(first.body.len());
             let mut requests = vec![first];
+            let until = Instant::now() + LINGER;
             while requests.len() < GROUP && bytes < GROUP_BYTES {
-                let Ok(next) = queue.try_recv() else { break };
+                let Some(next) = self.next(queue, requests.len(), until) else { break };
                 bytes += framed_len(next.body.len());
                 requests.push(next);
             }
             self.commit(requests, bytes);
+        }
+    }
+
+    /// The next commit of a group that has `ready` ones.
+    fn next(&self, queue: &Receiver<Request>, ready: usize, until: Instant) -> Option<Request> {
+        loop {
+            if let Ok(next) = queue.try_recv() {
+                return Some(next);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.announced.load(Ordering::Relaxed) <= ready {
+                return None;
+            }
+            match queue.recv_timeout(left.min(GLANCE)) {
+                Ok(next) => return Some(next),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
         }
     }
 

@@ -25,8 +25,6 @@ const CACHE_BYTES: u64 = 96 * 1024 * 1024;
 const FLUSH_EVERY_MS: u64 = 500;
 /// Rows in memory beyond which a commit waits for sled.
 const RECENT_ROWS: usize = 200_000;
-/// Rows handed to sled at once: its readers wait meanwhile.
-const BATCH: usize = 1_000;
 
 /// What is to be changed in the index; `None` removes a key.
 pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -145,28 +143,17 @@ impl Index {
         recent.moving = Arc::new(std::mem::take(&mut recent.rows));
         let moving = Arc::clone(&recent.moving);
         drop(recent);
-        let state = [STATE];
-        let mut rows = moving.iter().filter(|(key, _)| **key != state).peekable();
-        while rows.peek().is_some() {
-            self.hand_over_batch(rows.by_ref().take(BATCH))?;
+        // One by one: sled's readers, the committer among them, would wait for a batch.
+        let (state, rows): (Vec<_>, Vec<_>) = moving.iter().partition(|(key, _)| key.as_slice() == [STATE]);
+        for (key, value) in rows.into_iter().chain(state) {
+            match value {
+                Some(value) => self.db.insert(key.as_slice(), value.as_slice()),
+                None => self.db.remove(key.as_slice()),
+            }
+            .map_err(refused)?;
         }
-        self.hand_over_batch(moving.get_key_value(state.as_slice()).into_iter())?;
         self.recent_mut().moving = Arc::default();
         Ok(())
-    }
-
-    fn hand_over_batch<'a>(
-        &self,
-        rows: impl Iterator<Item = (&'a Vec<u8>, &'a Option<Vec<u8>>)>,
-    ) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
-        for (key, value) in rows {
-            match value {
-                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
-                None => batch.remove(key.as_slice()),
-            }
-        }
-        self.db.apply_batch(batch).map_err(refused)
     }
 
     fn recent(&self) -> RwLockReadGuard<'_, Recent> {

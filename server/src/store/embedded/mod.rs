@@ -36,6 +36,7 @@ mod walk;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -56,8 +57,8 @@ pub use restore::{RestoreError, Restored, restore};
 
 use super::inspect::{self, Inspected};
 use super::{
-    Change, CheckReport, Head, HeadToken, OperationId, Position, Publication, PublishError, Published,
-    Removal, SealedOnlineKeys, StoreError, TrustStore,
+    Announcement, Change, CheckReport, Head, HeadToken, OperationId, Position, Publication, PublishError,
+    Published, Removal, SealedOnlineKeys, StoreError, TrustStore,
 };
 use codec::{Entry, INLINE_BYTES};
 use commit::{Committer, Request, new_timestamp, replayed};
@@ -95,6 +96,7 @@ struct Inner {
     running: RwLock<Option<Running>>,
     threads: Mutex<Option<Threads>>,
     went_back: Option<WentBack>,
+    announced: Arc<AtomicUsize>,
 }
 
 #[derive(Clone, Debug)]
@@ -121,7 +123,8 @@ impl EmbeddedStore {
         let opened = recover::open(Layout::new(data), options)?;
         let shared = Arc::new(opened.shared);
         let (queue, requests) = sync_channel(options.queue);
-        let committer = Committer::new(Arc::clone(&shared), opened.writer);
+        let announced = Arc::default();
+        let committer = Committer::new(Arc::clone(&shared), opened.writer, Arc::clone(&announced));
         let committer = spawn("store-commit", &shared, move |_| committer.run(&requests))?;
         let (stop, stopped) = channel();
         let keeper = spawn("store-keep", &shared, move |shared| keeper::run(shared, &stopped))?;
@@ -130,6 +133,7 @@ impl EmbeddedStore {
             running: RwLock::new(Some(Running { shared, queue })),
             threads: Mutex::new(Some(threads)),
             went_back: opened.went_back,
+            announced,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -212,6 +216,10 @@ impl TrustStore for EmbeddedStore {
         let Some(row) = read::digest_row(&running.shared, repository, digest)? else { return Ok(None) };
         drop(running);
         self.blocking(move |shared| shared.value(&row)).await?.map(Some)
+    }
+
+    fn announce(&self) -> Announcement {
+        Announcement::new(Arc::clone(&self.inner.announced))
     }
 
     async fn publish(&self, publication: Publication) -> Result<Published, PublishError> {

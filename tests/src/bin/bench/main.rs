@@ -1,7 +1,7 @@
 //! The project's benchmark: `bullad` beside what bounds it, in one interleaved run.
 //!
 //! ```text
-//! cargo run --release -p bulla-tests --bin bench -- [publish|read|memory|all] [--seconds N] [--rounds N] [--publishers N]
+//! cargo run --release -p bulla-tests --bin bench -- [publish|read|memory|verify|all] [--seconds N] [--rounds N] [--publishers N]
 //! ```
 //!
 //! It starts and stops everything itself, on free ports of the loopback interface and in a
@@ -16,6 +16,7 @@ mod raw_log;
 mod read;
 mod sections;
 mod table;
+mod verify;
 mod workload;
 
 use std::env;
@@ -36,14 +37,14 @@ pub struct Plan {
     publishers: Option<usize>,
 }
 
-const SECTIONS: [&str; 3] = ["publish", "read", "memory"];
+const SECTIONS: [&str; 4] = ["publish", "read", "memory", "verify"];
 
 fn main() -> ExitCode {
     let plan = match Plan::read(env::args().skip(1)) {
         Ok(plan) => plan,
         Err(message) => {
             eprintln!(
-                "{message}\nhint: bench [publish|read|memory|all] [--seconds N] [--rounds N] [--publishers N]"
+                "{message}\nhint: bench [publish|read|memory|verify|all] [--seconds N] [--rounds N] [--publishers N]"
             );
             return ExitCode::from(2);
         }
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
 
 fn run(plan: &Plan) -> io::Result<Table> {
     let release = release_folder()?;
-    build_server()?;
+    build_programs()?;
     let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&release)?;
     let bullad = release.join("bullad");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -75,7 +76,8 @@ fn run(plan: &Plan) -> io::Result<Table> {
             match section.as_str() {
                 "publish" => sections::publish(plan, &bullad, &folder, &mut table).await,
                 "read" => sections::read(plan, &bullad, &folder, &mut table).await,
-                _ => sections::memory(&bullad, &folder, &mut table).await,
+                "memory" => sections::memory(&bullad, &folder, &mut table).await,
+                _ => verify::verify(plan, &bullad, &release.join("bulla"), &folder, &mut table).await,
             }
         })?;
     }
@@ -92,12 +94,27 @@ fn release_folder() -> io::Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
-/// Cargo builds only what it runs, so the server is asked for separately.
-fn build_server() -> io::Result<()> {
+/// Cargo builds only what it runs, so the other two programs are asked for separately.
+fn build_programs() -> io::Result<()> {
     let Some(cargo) = env::var_os("CARGO") else { return Ok(()) };
-    let status =
-        Command::new(cargo).args(["build", "--release", "-p", "bulla-server", "--bin", "bullad"]).status()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other("bullad cannot be built")) }
+    let mut command = Command::new(cargo);
+    command.args([
+        "build",
+        "--release",
+        "-p",
+        "bulla-server",
+        "--bin",
+        "bullad",
+        "-p",
+        "bulla",
+        "--bin",
+        "bulla",
+    ]);
+    if command.status()?.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other("bullad and bulla cannot be built"))
+    }
 }
 
 impl Plan {

@@ -59,6 +59,16 @@ impl Publishers {
         self.signers.len()
     }
 
+    /// The fingerprint of the key that signs root.
+    pub fn root_key(&self) -> String {
+        self.admin.public_key().fingerprint().to_string()
+    }
+
+    /// A target of the first version, and its digest.
+    pub fn first_target(&self) -> (String, Sha256Digest) {
+        (target_name(0, 0), target_digest(0, 0, 0))
+    }
+
     /// The upload that creates a repository with these online keys.
     pub fn creation(&self, online: &wire::OnlineKeys) -> Body {
         let admin = RoleSpec { keys: vec![self.admin.public_key().clone()], threshold: Threshold::ONE };
@@ -113,8 +123,8 @@ impl Publishers {
         for tag in 0..TAGS {
             // The last version up to this one whose turn the tag was.
             let moved = (0..=version.get()).rev().find(|at| at % TAGS == tag).unwrap_or(0);
-            let digest = Sha256Digest::of(format!("{signer} {tag} {moved}").as_bytes());
-            edit.set_target(&parse(&format!("{signer}.{tag}")), digest, 1024 + moved);
+            let digest = target_digest(signer, tag, moved);
+            edit.set_target(&parse(&target_name(signer, tag)), digest, 1024 + moved);
         }
         self.sign_document(role, signer, edit.finish())
     }
@@ -130,6 +140,14 @@ impl Publishers {
         let Children::Roles(roles) = &self.delegations.children else { panic!("roles were set one by one") };
         &roles.iter().find(|child| child.name.as_str() == role).expect("the role is delegated").keys
     }
+}
+
+fn target_name(signer: usize, tag: u64) -> String {
+    format!("{signer}.{tag}")
+}
+
+fn target_digest(signer: usize, tag: u64, moved: u64) -> Sha256Digest {
+    Sha256Digest::of(format!("{signer} {tag} {moved}").as_bytes())
 }
 
 fn set_delegation(edit: &mut TargetsEdit, name: DelegatedRoleName, keys: Vec<PublicKey>) {
