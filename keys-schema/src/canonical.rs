@@ -4,7 +4,7 @@
 //! are integers, members are sorted by code point, nothing is normalised. Both dialects
 //! use the same form.
 
-use crate::json::{Json, write_list};
+use crate::json::{Json, Object, write_list};
 
 /// The canonical bytes of `value`. They are input for hashing and signing, and not
 /// themselves JSON when a string holds control characters (PEM keys do).
@@ -12,6 +12,13 @@ use crate::json::{Json, write_list};
 pub fn canonical(value: &Json) -> Vec<u8> {
     let mut out = Vec::new();
     write(value, &mut out);
+    out
+}
+
+/// The canonical bytes of an object with these members.
+pub(crate) fn canonical_object(members: &Object) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_object(members, &mut out);
     out
 }
 
@@ -23,12 +30,16 @@ fn write(value: &Json, out: &mut Vec<u8>) {
         Json::Integer(number) => out.extend_from_slice(number.to_string().as_bytes()),
         Json::String(text) => write_string(text, out),
         Json::Array(items) => write_list(out, b"[]", items, write),
-        Json::Object(members) => write_list(out, b"{}", members, |(name, value), out| {
-            write_string(name, out);
-            out.push(b':');
-            write(value, out);
-        }),
+        Json::Object(members) => write_object(members, out),
     }
+}
+
+fn write_object(members: &Object, out: &mut Vec<u8>) {
+    write_list(out, b"{}", members, |(name, value), out| {
+        write_string(name, out);
+        out.push(b':');
+        write(value, out);
+    });
 }
 
 fn write_string(text: &str, out: &mut Vec<u8>) {

@@ -1,9 +1,9 @@
 //! Snapshot and timestamp follow from the rest.
 
-use crate::author::{Draft, SignedMetadata};
+use crate::author::Draft;
 use crate::dialect::Dialect;
 use crate::json::Object;
-use crate::metadata::{Snapshot, Timestamp, Version};
+use crate::metadata::{MetaInfo, Snapshot, Timestamp, Version};
 use crate::time::UtcTime;
 use crate::verify::submission::AcceptedUpdate;
 
@@ -18,13 +18,13 @@ pub fn next_snapshot(dialect: Dialect, update: &AcceptedUpdate, expires: UtcTime
     Some(Draft::new(dialect, document))
 }
 
-/// The timestamp after an accepted update, over the new snapshot, or over the old one where
-/// no new one is needed. `None` at the end of the version range, or with no snapshot at all.
+/// The timestamp after an accepted update, over the new snapshot as described here, or over the
+/// old one where no new one is needed. `None` at the end of the version range, or with no snapshot at all.
 #[must_use]
 pub fn next_timestamp(
     dialect: Dialect,
     update: &AcceptedUpdate,
-    snapshot: Option<&SignedMetadata<Snapshot>>,
+    snapshot: Option<MetaInfo>,
     expires: UtcTime,
 ) -> Option<Draft<Timestamp>> {
     let before = update.before();
@@ -33,7 +33,7 @@ pub fn next_timestamp(
         None => Version::FIRST,
     };
     let snapshot = match snapshot {
-        Some(new) => new.describe(),
+        Some(new) => new,
         None => before?.timestamp().payload().snapshot.clone(),
     };
     Some(Draft::new(dialect, Timestamp { version, expires, snapshot, extra: Object::new() }))

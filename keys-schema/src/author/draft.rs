@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use crate::canonical::canonical;
+use crate::canonical::canonical_object;
 use crate::dialect::{Dialect, Document, Envelope, Signature};
-use crate::digest::Hashes;
-use crate::json::Json;
+use crate::digest::{Hashes, Sha256Digest};
 use crate::key::{Fingerprint, KeyId, Signer};
-use crate::metadata::{KeyTable, MetaInfo, RoleKeys, Root};
+use crate::metadata::{KeyTable, MetaInfo, RoleKeys, Root, Version};
 use crate::verify::{RawMetadata, Verified, VerifyError};
 
 /// A document being written.
@@ -47,6 +46,22 @@ impl<R: Document> Draft<R> {
         Ok(SignedMetadata(verified))
     }
 
+    /// Signs without judging the result: for the online roles, whose bytes
+    /// [`AcceptedUpdate::seal`](crate::verify::submission::AcceptedUpdate::seal) judges in any
+    /// case, as a client would.
+    ///
+    /// # Errors
+    /// A signer failed.
+    pub fn sign_to_seal(
+        self,
+        signers: &[&dyn Signer],
+        keys: &RoleKeys,
+        table: &KeyTable,
+    ) -> Result<Unsealed, SignError> {
+        let bytes = self.envelope(signers, &[(keys, table)])?;
+        Ok(Unsealed { version: self.document.version(), bytes })
+    }
+
     /// Signs with every signer that one of the delegators names, once per declared id.
     fn envelope(
         &self,
@@ -54,7 +69,7 @@ impl<R: Document> Draft<R> {
         delegators: &[(&RoleKeys, &KeyTable)],
     ) -> Result<Bytes, SignError> {
         let signed = self.document.encode(self.dialect);
-        let payload = canonical(&Json::Object(signed.clone()));
+        let payload = canonical_object(&signed);
         let mut signatures: Vec<Signature> = Vec::new();
         for signer in signers {
             let fingerprint = signer.public_key().fingerprint();
@@ -120,12 +135,33 @@ impl<R: Document> SignedMetadata<R> {
     /// How a parent document describes these bytes.
     #[must_use]
     pub fn describe(&self) -> MetaInfo {
-        MetaInfo {
-            version: self.0.version(),
-            length: u64::try_from(self.0.bytes().len()).ok(),
-            hashes: Some(Hashes::sha256(self.0.digest())),
-        }
+        describe(self.0.version(), self.0.bytes(), self.0.digest())
     }
+}
+
+/// Signed bytes that nobody has judged yet: good for sealing an update, for nothing else.
+#[derive(Clone, Debug)]
+pub struct Unsealed {
+    version: Version,
+    bytes: Bytes,
+}
+
+impl Unsealed {
+    /// How a parent document describes these bytes.
+    #[must_use]
+    pub fn describe(&self) -> MetaInfo {
+        describe(self.version, &self.bytes, Sha256Digest::of(&self.bytes))
+    }
+
+    /// Gives up the bytes.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+}
+
+fn describe(version: Version, bytes: &Bytes, digest: Sha256Digest) -> MetaInfo {
+    MetaInfo { version, length: u64::try_from(bytes.len()).ok(), hashes: Some(Hashes::sha256(digest)) }
 }
 
 /// Why a draft could not be signed.

@@ -1,7 +1,7 @@
 //! Writing metadata: edits that keep what they do not touch, drafts, signatures.
 //!
 //! Every document that leaves this room has been verified by the same counter that judges
-//! documents of others.
+//! documents of others, or can only be sealed into an update, where it will be.
 
 mod derive;
 mod draft;
@@ -9,6 +9,6 @@ mod root_edit;
 mod targets_edit;
 
 pub use derive::{next_snapshot, next_timestamp};
-pub use draft::{Draft, SignError, SignedMetadata};
+pub use draft::{Draft, SignError, SignedMetadata, Unsealed};
 pub use root_edit::{RoleSpec, RootEdit, RootEditError};
 pub use targets_edit::{Delegation, TargetsEdit, TargetsEditError};

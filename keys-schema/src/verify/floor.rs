@@ -39,6 +39,11 @@ impl Floor {
         Self { timestamp, snapshot }
     }
 
+    /// What was verified under the very root that is trusted now.
+    pub(super) const fn verified(timestamp: Verified<Timestamp>, snapshot: Verified<Snapshot>) -> Self {
+        Self { timestamp: Some(timestamp), snapshot: Some(snapshot) }
+    }
+
     /// The version of the last accepted timestamp.
     #[must_use]
     pub fn timestamp_version(&self) -> Option<Version> {

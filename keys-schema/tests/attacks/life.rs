@@ -100,7 +100,7 @@ fn sign_timestamp(
     let root = update.root().payload();
     let secret = key.secret();
     let signers: [&dyn Signer; 1] = [&secret];
-    let draft = next_timestamp(DIALECT, update, snapshot, later()).unwrap();
+    let draft = next_timestamp(DIALECT, update, snapshot.map(SignedMetadata::describe), later()).unwrap();
     draft.sign(&signers, &root.timestamp, &root.keys).unwrap().bytes().clone()
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bulla_keys_schema::author::{self, SignError};
+use bulla_keys_schema::author::{self, SignError, Unsealed};
 use bulla_keys_schema::dialect::{Dialect, Document};
 use bulla_keys_schema::key::{Fingerprint, SecretKey, Signer};
 use bulla_keys_schema::metadata::Root;
@@ -76,16 +76,15 @@ pub(super) fn complete(
     let snapshot = if due || update.needs_snapshot() {
         let expires = now.plus_seconds(lifetimes.snapshot);
         let draft = author::next_snapshot(DIALECT, &update, expires).ok_or(SealFailure::Exhausted)?;
-        Some(draft.sign(&signers(keys, |set| &set.snapshot), &root.snapshot, &root.keys)?)
+        Some(draft.sign_to_seal(&signers(keys, |set| &set.snapshot), &root.snapshot, &root.keys)?)
     } else {
         None
     };
     let expires = now.plus_seconds(lifetimes.timestamp);
-    let draft =
-        author::next_timestamp(DIALECT, &update, snapshot.as_ref(), expires).ok_or(SealFailure::Exhausted)?;
-    let timestamp = draft.sign(&signers(keys, |set| &set.timestamp), &root.timestamp, &root.keys)?;
-    let (snapshot, timestamp) = (snapshot.map(|s| s.bytes().clone()), timestamp.bytes().clone());
-    Ok(update.seal(snapshot, timestamp)?)
+    let described = snapshot.as_ref().map(Unsealed::describe);
+    let draft = author::next_timestamp(DIALECT, &update, described, expires).ok_or(SealFailure::Exhausted)?;
+    let timestamp = draft.sign_to_seal(&signers(keys, |set| &set.timestamp), &root.timestamp, &root.keys)?;
+    Ok(update.seal(snapshot.map(Unsealed::into_bytes), timestamp.into_bytes())?)
 }
 
 /// Which documents are current in `state`.

@@ -152,9 +152,16 @@ impl AcceptedUpdate {
             (None, None) => return Err(SealError::NoSnapshot),
         };
         let trusted = self.as_a_client()?;
-        let floor = self.before.as_ref().map_or_else(Floor::none, |before| {
-            trusted.floor(Some(before.timestamp().bytes().clone()), Some(before.snapshot().bytes().clone()))
-        });
+        let floor = match &self.before {
+            None => Floor::none(),
+            Some(before) if before.root().digest() == trusted.root().digest() => {
+                Floor::verified(before.timestamp().clone(), before.snapshot().clone())
+            }
+            Some(before) => {
+                let bytes = (before.timestamp().bytes().clone(), before.snapshot().bytes().clone());
+                trusted.floor(Some(bytes.0), Some(bytes.1))
+            }
+        };
         let step = trusted.timestamp(floor, timestamp)?;
         let is_newer =
             self.before.as_ref().is_none_or(|b| step.timestamp().version() > b.timestamp().version());

@@ -1,6 +1,6 @@
 //! The yardstick of publishing: a log that does nothing but become durable.
 //!
-//! Writers hand records to one committer, which takes what has queued up meanwhile (at most
+//! Writers make records, hash them (no log of value is without) and hand them to one committer, which takes what has queued up meanwhile (at most
 //! [`GROUP`]), writes it in one piece, waits for one `fdatasync` and answers all: natural
 //! group commit, without any artificial delay.
 
@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use bulla_keys_schema::digest::Sha256Digest;
 
 use crate::process::cpu_seconds;
 
@@ -47,6 +49,8 @@ struct Writer {
     thread: thread::Thread,
 }
 
+type Request = (Arc<Writer>, Vec<u8>);
+
 /// Lets `writers` threads write for `duration`.
 pub fn run(folder: &Path, writers: usize, duration: Duration, mode: Mode) -> io::Result<RawRound> {
     let path = folder.join("raw-log");
@@ -58,7 +62,7 @@ pub fn run(folder: &Path, writers: usize, duration: Duration, mode: Mode) -> io:
     file.sync_all()?;
     let stop = AtomicBool::new(false);
     let (records, syncs) = (AtomicU64::new(0), AtomicU64::new(0));
-    let (queue, incoming) = sync_channel::<Arc<Writer>>(GROUP);
+    let (queue, incoming) = sync_channel::<Request>(GROUP);
     let cpu = cpu_seconds("self")?;
     let start = Instant::now();
     let elapsed = thread::scope(|scope| {
@@ -88,12 +92,15 @@ pub fn run(folder: &Path, writers: usize, duration: Duration, mode: Mode) -> io:
     })
 }
 
-fn write(queue: &SyncSender<Arc<Writer>>, stop: &AtomicBool) {
+fn write(queue: &SyncSender<Request>, stop: &AtomicBool) {
     let me = Arc::new(Writer { done: AtomicU64::new(0), thread: thread::current() });
     let mut sent = 0;
     while !stop.load(Ordering::Relaxed) {
         sent += 1;
-        if queue.send(me.clone()).is_err() {
+        let mut record = vec![u8::try_from(sent % 251).unwrap_or_default(); RECORD];
+        let digest = Sha256Digest::of(&record);
+        record[..32].copy_from_slice(digest.as_bytes());
+        if queue.send((me.clone(), record)).is_err() {
             return;
         }
         while me.done.load(Ordering::Acquire) < sent {
@@ -105,17 +112,16 @@ fn write(queue: &SyncSender<Arc<Writer>>, stop: &AtomicBool) {
 fn commit(
     file: &File,
     mode: Mode,
-    incoming: &Receiver<Arc<Writer>>,
+    incoming: &Receiver<Request>,
     records: &AtomicU64,
     syncs: &AtomicU64,
 ) -> io::Result<()> {
-    let record = [0x5a; RECORD];
-    let (mut group, mut buffer, mut at) = (Vec::with_capacity(GROUP), Vec::new(), 0);
+    let (mut group, mut buffer, mut at) = (Vec::<Request>::with_capacity(GROUP), Vec::new(), 0);
     while let Ok(first) = incoming.recv() {
         group.push(first);
         group.extend(incoming.try_iter().take(GROUP - 1));
         buffer.clear();
-        group.iter().for_each(|_| buffer.extend_from_slice(&record));
+        group.iter().for_each(|(_, record)| buffer.extend_from_slice(record));
         let length = buffer.len() as u64;
         if mode == Mode::Overwrite && at + length > SEGMENT {
             at = 0;
@@ -125,7 +131,7 @@ fn commit(
         at += length;
         syncs.fetch_add(1, Ordering::Relaxed);
         records.fetch_add(group.len() as u64, Ordering::Relaxed);
-        for writer in group.drain(..) {
+        for (writer, _) in group.drain(..) {
             writer.done.fetch_add(1, Ordering::Release);
             writer.thread.unpark();
         }
