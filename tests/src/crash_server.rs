@@ -13,6 +13,8 @@ use bulla_server::vault::KEK_VARIABLE;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
+use crate::crash::skipped;
+
 /// The key-encryption key of every server here.
 pub const KEK: &str = "1111111111111111111111111111111111111111111111111111111111111111";
 /// How long a server may take until it listens, or until it has ended.
@@ -50,6 +52,16 @@ pub enum Event {
 /// The events among some lines. A line that was cut off is none.
 pub fn events<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<Event> {
     lines.into_iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Whether servers can be bound to the life of whoever starts them; if not, that is said aloud.
+pub fn can_start() -> bool {
+    let found = Command::new("setpriv").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let found = found.is_ok_and(|status| status.success());
+    if !found {
+        skipped("setpriv is missing (Debian's package util-linux)");
+    }
+    found
 }
 
 /// `bullad` on a folder of its own: embedded store, plain HTTP on a free port of loopback,

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::os::unix::fs::PermissionsExt as _;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,10 +12,10 @@ use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::names::RoleName;
 use bulla_keys_schema::wire::{Change, ChangeList, DocumentRef, Head, Receipt, document_file_name};
 use bulla_tests::crash::{Cut, READY, Running, copy_folder, powercut, strace};
-use bulla_tests::crash_server::{Event, KEK, ServerProcess, events};
+use bulla_tests::crash_server::{Event, KEK, ServerProcess, can_start, events};
 use bulla_tests::peers::{ForeignClient, Repository};
 use bulla_tests::programs::program;
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use reqwest::Client;
 use tempfile::TempDir;
 
@@ -67,10 +68,14 @@ fn moment(round: u64, from: u64, most: u64) -> Duration {
 /// One folder is carried through all kills. Each time another server has to carry on.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_of_concurrent_publishes() {
+    if !can_start() {
+        return;
+    }
     let folder = TempDir::new().unwrap();
     let data = folder.path().join("data");
     let mut known = Known::default();
-    for round in 0..number_from("BULLA_KILLS", 50) {
+    let kills = number_from("BULLA_KILLS", 50);
+    for round in 0..kills {
         let large = if round % 3 == 0 { 200_000 } else { 600 };
         let mut running = Running::start(write_to(&data, 8, large));
         running.wait_for_lines(2);
@@ -83,18 +88,22 @@ async fn killed_in_the_middle_of_concurrent_publishes() {
             check(&data);
         }
     }
-    assert!(known.acks.len() > 200, "only {} publishes were acknowledged", known.acks.len());
+    let count = u64::try_from(known.acks.len()).unwrap();
+    assert!(count > 2 * kills, "only {count} publishes were acknowledged");
     let server = known.judge(&data, 0).await;
     known.follow(&server).await;
     drop(server);
     check(&data);
-    eprintln!("{} acknowledged publishes survived", known.acks.len());
+    eprintln!("{count} acknowledged publishes survived {kills} kills");
 }
 
 /// Killed at writing calls all over a start, from an absent folder with all that `--dev`
 /// makes, and from one that was left by a kill in the middle of publishes.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_writing_calls_of_a_start() {
+    if !can_start() {
+        return;
+    }
     for before in ["absent", "killed"] {
         let folder = TempDir::new().unwrap();
         let mut known = Known::default();
@@ -121,14 +130,16 @@ async fn killed_at_writing_calls_of_a_start() {
                 let data = round.join("data");
                 let Some(started) = start_killed_at(call, when, &data) else { return };
                 assert!(started_normally(&data), "{before}: killed at {call} {when}, it starts no more");
-                known.judge(&data, 0).await;
+                if before == "killed" {
+                    known.judge(&data, 0).await;
+                }
                 check(&data);
                 std::fs::remove_dir_all(&round).unwrap();
                 if started {
                     break;
                 }
                 kills += 1;
-                when += if std::env::var_os("BULLA_EVERY_CALL").is_some() { 1 } else { 1 + when / 2 };
+                when += if std::env::var_os("BULLA_EVERY_CALL").is_some() { 1 } else { when };
             }
         }
         assert!(kills > 10, "{before}: killed only at {kills} calls");
@@ -146,7 +157,7 @@ fn private_file(path: &Path, text: &str) {
 fn start_killed_at(call: &str, when: u64, data: &Path) -> Option<bool> {
     let inject = format!("inject={call}:signal=SIGKILL:when={when}");
     let trace = format!("trace={call}");
-    let args = ["--seccomp-bpf", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+    let args = ["-o", "/dev/null", "-e", &trace, "-e", &inject];
     let mut command = strace(&args, &program("bullad"))?;
     command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data"]).arg(data);
     let mut running = Running::start(command);
@@ -167,7 +178,7 @@ fn started_normally(data: &Path) -> bool {
 /// The power is cut again and again; what survives one cut is the start of the next.
 #[tokio::test(flavor = "multi_thread")]
 async fn power_cuts() {
-    let Some(tool) = powercut() else { return };
+    let (Some(tool), true) = (powercut(), can_start()) else { return };
     let cuts = number_from("BULLA_POWERCUTS", 12);
     let chains = [('A', 600), ('P', 600), ('A', 200_000), ('P', 200_000)];
     let mut survived = 0;
@@ -182,7 +193,12 @@ async fn power_cuts() {
             let left = folder.path().join(format!("left-{round}"));
             let after = moment(seed, 200, 1_000);
             let cut = Cut { tool: &tool, model, seed, after, before: before.as_deref() };
-            let found = cut.run(&left, &writer(), |mount| arguments(&mount.join("data"), 8, large));
+            let mut mounted = PathBuf::new();
+            let found = cut.run(&left, &writer(), |mount| {
+                mounted = mount.to_owned();
+                arguments(&mount.join("data"), 8, large)
+            });
+            unmount(&mounted);
             assert_eq!(found.first().map(String::as_str), Some(READY), "{cut:?}: it does not start");
             known.learn(&found);
             let copy = folder.path().join("copy");
@@ -203,10 +219,23 @@ async fn power_cuts() {
     eprintln!("{survived} acknowledged publishes survived {cuts} power cuts");
 }
 
+/// The tool cannot unmount what the server, which dies a moment after the tool's own child,
+/// still held open. Most of the time nothing is left to do.
+fn unmount(mounted: &Path) {
+    let mut command = Command::new("fusermount3");
+    command.args(["-u", "-z"]).arg(mounted).stdout(Stdio::null()).stderr(Stdio::null());
+    if command.status().is_ok_and(|status| status.success()) {
+        std::fs::remove_dir(mounted).ok();
+    }
+}
+
 /// A failing sync of the journal: no acknowledgement, the server ends, what was acknowledged
 /// before is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn failing_syncs_end_the_server() {
+    if !can_start() {
+        return;
+    }
     for error in ["EIO", "ENOSPC"] {
         for (when, large) in [(10, 600), (25, 600), (15, 200_000)] {
             let folder = TempDir::new().unwrap();
@@ -214,7 +243,7 @@ async fn failing_syncs_end_the_server() {
             let inject = format!("inject=fdatasync:error={error}:when={when}+");
             let log = folder.path().join("strace");
             let out = log.display().to_string();
-            let args = ["--seccomp-bpf", "-y", "-o", &out, "-e", "trace=fdatasync", "-e", &inject];
+            let args = ["-y", "-o", &out, "-e", "trace=fdatasync", "-e", &inject];
             let Some(mut command) = strace(&args, &writer()) else { return };
             command.args(arguments(&data, 4, large));
             let (status, lines) = Running::start(command).wait();
@@ -233,6 +262,37 @@ async fn failing_syncs_end_the_server() {
             check(&data);
         }
     }
+}
+
+/// The judge of all tests here notices a folder that lost what was acknowledged, also when
+/// the high-water mark, which would tell the server, is lost with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_from_before_is_noticed() {
+    if !can_start() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let (data, old) = (folder.path().join("data"), folder.path().join("old"));
+    let mut known = Known::default();
+    for round in 0..2 {
+        let mut running = Running::start(write_to(&data, 4, 600));
+        running.wait_for_lines(60);
+        known.learn(&running.kill());
+        if round == 0 {
+            copy_folder(&data, &old);
+            let mut server = known.judge(&old, 0).await;
+            known.follow(&server).await;
+            assert!(server.stop().success());
+            std::fs::remove_file(folder.path().join("old.high-water")).ok();
+        }
+    }
+    let server = known.judge(&data, 0).await;
+    known.follow(&server).await;
+    drop(server);
+    let judged = AssertUnwindSafe(known.judge(&old, 0)).catch_unwind().await;
+    let panic = judged.expect_err("nobody noticed");
+    let words = panic.downcast_ref::<String>().expect("assertions panic with text");
+    assert!(words.contains("was shown, now it is"), "{words}");
 }
 
 /// The first failure that was injected hit a file of the store, and the journal was synced
