@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::names::RoleName;
@@ -352,8 +352,7 @@ impl Known {
     /// Starts the server again and compares what it serves with what it had acknowledged from
     /// the `first` publish on, and with everything it had shown. Returns it, still running.
     async fn judge(&self, data: &Path, first: usize) -> ServerProcess {
-        let server = ServerProcess::start(&program("bullad"), data);
-        let server = server.unwrap_or_else(|said| panic!("it does not start again: {said}"));
+        let server = start_again(data);
         for (repository, shown) in &self.shown {
             let timestamp: serde_json::Value = self.json(&server, &tuf(repository, "timestamp.json")).await;
             let served = timestamp["signed"]["version"].as_u64().unwrap();
@@ -487,4 +486,22 @@ impl Known {
 
 fn tuf(repository: &str, file: &str) -> String {
     format!("/tuf/{repository}/metadata/{file}")
+}
+
+/// Starts the server again. One that was killed holds its lock until the kernel has buried
+/// it, which nobody here is told.
+fn start_again(data: &Path) -> ServerProcess {
+    let begin = Instant::now();
+    loop {
+        match ServerProcess::start(&program("bullad"), data) {
+            Ok(server) => return server,
+            Err(said)
+                if said.contains("in use by another process")
+                    && begin.elapsed() < Duration::from_secs(10) =>
+            {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(said) => panic!("it does not start again: {said}"),
+        }
+    }
 }
