@@ -73,6 +73,18 @@ impl Sha512Digest {
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha512::digest(bytes).into())
     }
+
+    /// Wraps 64 bytes that already are a digest.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 64]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 64 raw bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 64] {
+        &self.0
+    }
 }
 
 impl fmt::Display for Sha512Digest {

@@ -17,6 +17,8 @@ pub const MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 pub const ROOT_STEPS: usize = 256;
 /// Delegated roles visited in one lookup (C25, resource abuse).
 pub const VISITED_ROLES: usize = 32;
+/// Delegated roles of one repository in Notary's dialect, whose clients visit all of them.
+pub const NOTARY_ROLES: usize = 512;
 /// Signatures one document may carry (CVE-2020-6173: thousands of bad signatures burn CPU).
 pub const SIGNATURES: usize = 256;
 /// Keys one document may list.
@@ -31,6 +33,9 @@ pub const JSON_CONTAINERS: usize = 200_000;
 pub const JSON_INTEGER: i64 = (1 << 53) - 1;
 /// Largest version that Bulla writes or accepts in an upload.
 pub const WRITTEN_VERSION: u64 = i32::MAX as u64;
+/// Largest version that a role in Notary's dialect may begin with. Its clients do not always
+/// begin with 1; one that begins near the end could never be changed again.
+pub const FIRST_VERSION: u64 = WRITTEN_VERSION / 2;
 /// Longest repository name, in bytes.
 pub const REPOSITORY_NAME_BYTES: usize = 255;
 /// Longest role name read from metadata, in bytes.

@@ -18,6 +18,27 @@ impl UtcTime {
         Timestamp::from_second(seconds).map(Self).map_err(|_| InvalidTime)
     }
 
+    /// Reads a date of RFC 3339 in any time zone, with up to nine digits of fractions: what Go
+    /// writes, and so what Notary's documents hold.
+    ///
+    /// # Errors
+    /// Other spellings, and dates that do not exist.
+    pub fn parse_rfc3339(text: &str) -> Result<Self, InvalidTime> {
+        if text.ends_with('Z') {
+            return text.parse();
+        }
+        let at = text.len().checked_sub(6).ok_or(InvalidTime)?;
+        let (head, zone) = text.split_at_checked(at).ok_or(InvalidTime)?;
+        let is_zone = match zone.as_bytes() {
+            [b'+' | b'-', h1, h2, b':', m1, m2] => [h1, h2, m1, m2].iter().all(|byte| byte.is_ascii_digit()),
+            _ => false,
+        };
+        if !(is_zone && has_tuf_shape(&format!("{head}Z"))) {
+            return Err(InvalidTime);
+        }
+        text.parse().map(Self).map_err(|_| InvalidTime)
+    }
+
     /// Seconds since 1970-01-01T00:00:00Z, fractions dropped.
     #[must_use]
     pub fn unix_seconds(self) -> i64 {
@@ -115,6 +136,31 @@ mod tests {
             "2030-02-30T03:04:05Z",
         ] {
             assert_eq!(bad.parse::<UtcTime>(), Err(InvalidTime), "{bad}");
+        }
+    }
+
+    #[test]
+    fn notary_dates_have_zones_and_nanoseconds() {
+        for (text, utc) in [
+            ("2116-07-03T17:56:36.027379879-05:00", "2116-07-03T22:56:36Z"),
+            ("2030-01-02T03:04:05+02:00", "2030-01-02T01:04:05Z"),
+            ("2030-01-02T03:04:05.1Z", "2030-01-02T03:04:05Z"),
+            ("2030-01-02T03:04:05+00:00", "2030-01-02T03:04:05Z"),
+        ] {
+            assert_eq!(UtcTime::parse_rfc3339(text).unwrap().to_string(), utc, "{text}");
+        }
+        for bad in [
+            "2030-01-02T03:04:05",
+            "2030-01-02T03:04:05+0200",
+            "2030-01-02T03:04:05+2:00",
+            "2030-01-02T03:04:05+99:00",
+            "2030-01-02T03:04:05Z+02:00",
+            "2030-01-02 03:04:05+02:00",
+            "+02:00",
+            "",
+            "\u{e9}02:00",
+        ] {
+            assert_eq!(UtcTime::parse_rfc3339(bad), Err(InvalidTime), "{bad}");
         }
     }
 

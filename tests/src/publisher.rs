@@ -4,7 +4,9 @@ use bulla_keys_schema::author::{Delegation, Draft, RoleSpec, RootEdit, TargetsEd
 use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::key::{KeyAlgorithm, PublicKey, SecretKey, Signer};
-use bulla_keys_schema::metadata::{Children, RoleKeys, Root, Targets, Threshold, TopLevelRole, Version};
+use bulla_keys_schema::metadata::{
+    Children, KeyEntry, RoleKeys, Root, Scope, Targets, Threshold, TopLevelRole, Version,
+};
 use bulla_keys_schema::names::RoleName;
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::{RawMetadata, Verified};
@@ -34,8 +36,9 @@ impl Publisher {
     /// Makes keys and the first documents for a server's online keys.
     pub fn new(online: &OnlineKeys) -> Self {
         let (root_key, targets_key, alice_key) = (key(1), key(2), key(3));
-        let spec = |key: PublicKey| RoleSpec { keys: vec![key], threshold: Threshold::ONE };
+        let spec = |key: PublicKey| RoleSpec { keys: vec![KeyEntry::new(key)], threshold: Threshold::ONE };
         let root = RootEdit::first(
+            Dialect::Tuf1,
             &spec(root_key.public_key().clone()),
             &spec(targets_key.public_key().clone()),
             &spec(public(&online.snapshot)),
@@ -45,19 +48,20 @@ impl Publisher {
         .expect("one key each")
         .finish();
         let root_bytes = Draft::new(DIALECT, root.clone()).sign_root(&[&root_key], None).expect("signed");
-        let mut targets = TargetsEdit::new(RoleName::Targets, Version::FIRST, expires());
+        let mut targets = TargetsEdit::new(Dialect::Tuf1, RoleName::Targets, Version::FIRST, expires());
         for name in ["releases", "alice"] {
             let delegation = Delegation {
                 name: name.parse().expect("a name"),
-                keys: vec![alice_key.public_key().clone()],
+                keys: vec![KeyEntry::new(alice_key.public_key().clone())],
                 threshold: Threshold::ONE,
-                patterns: vec!["*".parse().expect("a pattern")],
+                scope: Scope::Paths(vec!["*".parse().expect("a pattern")]),
                 terminating: false,
             };
             targets.set_delegation(&delegation).expect("one key");
         }
-        let empty =
-            |role: &str| TargetsEdit::new(role.parse().expect("a role"), Version::FIRST, expires()).finish();
+        let empty = |role: &str| {
+            TargetsEdit::new(Dialect::Tuf1, role.parse().expect("a role"), Version::FIRST, expires()).finish()
+        };
         Self {
             root_key,
             targets_key,
@@ -84,7 +88,7 @@ impl Publisher {
     pub fn tag(&mut self, tag: &str, manifest: &[u8]) -> Vec<Upload> {
         let (digest, length) = (Sha256Digest::of(manifest), manifest.len() as u64);
         for role in [&mut self.alice, &mut self.releases] {
-            let mut edit = TargetsEdit::next(role, expires()).expect("a next version");
+            let mut edit = TargetsEdit::next(Dialect::Tuf1, role, expires()).expect("a next version");
             edit.set_target(&tag.parse().expect("a target"), digest, length);
             *role = edit.finish();
         }
@@ -102,11 +106,11 @@ impl Publisher {
     /// A root that lists another set of online keys.
     pub fn rotate(&mut self, online: &OnlineKeySet) -> Vec<Upload> {
         let before = RawMetadata::new(DIALECT, self.root_bytes.clone()).verify_first().expect("our own root");
-        let mut edit = RootEdit::next(before.payload(), expires()).expect("a next version");
+        let mut edit = RootEdit::next(Dialect::Tuf1, before.payload(), expires()).expect("a next version");
         for (role, key) in
             [(TopLevelRole::Snapshot, &online.snapshot), (TopLevelRole::Timestamp, &online.timestamp)]
         {
-            let spec = RoleSpec { keys: vec![public(key)], threshold: Threshold::ONE };
+            let spec = RoleSpec { keys: vec![KeyEntry::new(public(key))], threshold: Threshold::ONE };
             edit.set_role(role, &spec).expect("one key");
         }
         self.sign_next_root(edit.finish(), &before)

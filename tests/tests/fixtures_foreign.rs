@@ -380,12 +380,12 @@ impl Folder {
         let root = chain.finish(NOW.parse().unwrap(), None).map_err(text)?;
         let consistent = root.root().payload().consistent_snapshot;
         let floor = root.floor(timestamp, snapshot);
-        let document = |role, version| {
+        let document = |role, version: Option<Version>| {
             let file = file_name(&role, version, consistent);
             self.read(&file).ok_or(format!("{file} is missing"))
         };
         let timestamp =
-            root.timestamp(floor, document(RoleName::Timestamp, Version::FIRST)?).map_err(text)?;
+            root.timestamp(floor, document(RoleName::Timestamp, None)?).map_err(text)?;
         let bytes = document(RoleName::Snapshot, timestamp.wanted().version)?;
         let snapshot = timestamp.snapshot(bytes).map_err(text)?;
         let bytes = document(RoleName::Targets, snapshot.wanted().map_err(text)?.version)?;
@@ -419,7 +419,7 @@ impl Folder {
                 Step::Fetch(need) => need,
             };
             let file = file_name(&RoleName::Delegated(need.role.clone()), need.info.version, consistent);
-            let bytes = self.read(&file).or_else(|| self.read_careless(&need.role, need.info.version));
+            let bytes = self.read(&file).or_else(|| self.read_careless(&need.role, need.info.version?));
             walk.supply(bytes.ok_or(format!("{file} is missing"))?).map_err(text)?;
         }
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bulla_keys_schema::author::{Draft, RoleSpec, RootEdit};
 use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::key::{Passphrase, PublicKey, SealedKey, SecretKey, Signer};
-use bulla_keys_schema::metadata::{Root, Threshold, TopLevelRole};
+use bulla_keys_schema::metadata::{KeyEntry, Root, Threshold, TopLevelRole};
 use bulla_keys_schema::verify::{RawMetadata, Verified};
 use bulla_keys_schema::wire::{Head, IDEMPOTENCY_KEY, OnlineKey, OnlineKeys};
 use bulla_tests::cli::{Cli, PASSPHRASE};
@@ -192,7 +192,7 @@ impl Life {
     async fn publish_root(&self, signers: &[&dyn Signer], change: impl FnOnce(&mut RootEdit)) {
         let current = Bytes::from(self.metadata("root.json").await);
         let current: Verified<Root> = RawMetadata::new(DIALECT, current).verify_first().unwrap();
-        let mut edit = RootEdit::next(current.payload(), current.expires()).unwrap();
+        let mut edit = RootEdit::next(Dialect::Tuf1, current.payload(), current.expires()).unwrap();
         change(&mut edit);
         let next = Draft::new(DIALECT, edit.finish()).sign_root(signers, Some(&current)).unwrap();
         let head: Head = self.http.get(self.api("head")).send().await.unwrap().json().await.unwrap();
@@ -296,7 +296,7 @@ fn manifest(tag: &str) -> Vec<u8> {
 }
 
 fn one(key: PublicKey) -> RoleSpec {
-    RoleSpec { keys: vec![key], threshold: Threshold::ONE }
+    RoleSpec { keys: vec![KeyEntry::new(key)], threshold: Threshold::ONE }
 }
 
 fn public(key: &OnlineKey) -> PublicKey {

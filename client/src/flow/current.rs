@@ -79,6 +79,7 @@ fn children(targets: &Targets) -> Vec<(RoleName, RoleKeys, KeyTable)> {
 fn broken(error: BrokenState) -> RefreshError {
     match error {
         BrokenState::Missing { role } => ChainError::Missing { role }.into(),
+        BrokenState::Document { role, source } => ChainError::Verify { role, source: source.into() }.into(),
         BrokenState::Verify { role, source } => ChainError::Verify { role, source }.into(),
     }
 }

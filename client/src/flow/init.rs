@@ -8,7 +8,7 @@ use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::key::{
     Fingerprint, HeldRole, InvalidPublicKey, KeyName, PublicKey, SecretKey, Signer,
 };
-use bulla_keys_schema::metadata::{Root, Targets, Threshold, Version};
+use bulla_keys_schema::metadata::{KeyEntry, Root, Targets, Threshold, Version};
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::{RawMetadata, VerifyError};
@@ -148,13 +148,13 @@ impl Plan {
         expires: UtcTime,
     ) -> Result<Root, InitError> {
         let root = RoleSpec {
-            keys: self.root_keys.iter().map(|key| key.public.clone()).collect(),
+            keys: self.root_keys.iter().map(|key| KeyEntry::new(key.public.clone())).collect(),
             threshold: self.threshold,
         };
         let targets = one(self.targets_key.public.clone());
         let [snapshot, timestamp] =
             [snapshot, timestamp].map(|key| PublicKey::from_pem(&key.public_key).map(one));
-        let first = RootEdit::first(&root, &targets, &snapshot?, &timestamp?, expires)?;
+        let first = RootEdit::first(Dialect::Tuf1, &root, &targets, &snapshot?, &timestamp?, expires)?;
         Ok(first.for_repository(repository.clone()).finish())
     }
 
@@ -185,9 +185,14 @@ fn sign(
 ) -> Result<(SignedMetadata<Root>, SignedMetadata<Targets>), InitError> {
     let signers: Vec<&dyn Signer> = secrets.iter().map(|key| key as &dyn Signer).collect();
     let sign_error = |role| move |source| InitError::Sign { role, source };
-    let targets = TargetsEdit::new(RoleName::Targets, Version::FIRST, now.plus_seconds(TARGETS_LIFETIME))
-        .for_repository(root.repository.clone())
-        .finish();
+    let targets = TargetsEdit::new(
+        Dialect::Tuf1,
+        RoleName::Targets,
+        Version::FIRST,
+        now.plus_seconds(TARGETS_LIFETIME),
+    )
+    .for_repository(root.repository.clone())
+    .finish();
     let targets = Draft::new(Dialect::Tuf1, targets)
         .sign(&signers, &root.targets, &root.keys)
         .map_err(sign_error(RoleName::Targets))?;
@@ -201,7 +206,7 @@ fn document(role: RoleName, bytes: &bytes::Bytes) -> Document {
 }
 
 fn one(key: PublicKey) -> RoleSpec {
-    RoleSpec { keys: vec![key], threshold: Threshold::ONE }
+    RoleSpec { keys: vec![KeyEntry::new(key)], threshold: Threshold::ONE }
 }
 
 /// Why a repository was not begun.

@@ -138,6 +138,7 @@ fn signers(state: &CurrentState) -> Vec<SignerState> {
         let document = state.delegated().get(&role.name);
         let patterns = match &role.scope {
             Scope::Paths(patterns) => patterns.iter().map(ToString::to_string).collect(),
+            Scope::Prefixes(prefixes) => prefixes.iter().map(|prefix| format!("{prefix}*")).collect(),
             Scope::HashPrefixes(prefixes) => prefixes.iter().map(|prefix| format!("hash:{prefix}")).collect(),
         };
         SignerState {

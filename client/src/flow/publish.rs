@@ -148,7 +148,8 @@ pub async fn confirm(
             }
             role => snapshot.meta.get(role).and_then(|info| {
                 let same = info.hashes.as_ref().is_some_and(|hashes| hashes.match_bytes(&document.bytes));
-                (info.version > document.version || same).then_some(info.version)
+                let version = info.version.unwrap_or(document.version);
+                (version > document.version || same).then_some(version)
             }),
         };
         if listed.is_none() {

@@ -119,7 +119,7 @@ impl<'a> Session<'a> {
                 reason: error.to_string(),
             });
         }
-        let version = self.root.payload().consistent_snapshot.then_some(info.version);
+        let version = self.root.payload().consistent_snapshot.then_some(info.version).flatten();
         let found = self.ports.server.metadata(&self.repository, role, version).await?;
         found.ok_or_else(|| ChainError::Missing { role: role.clone() }.into())
     }
@@ -285,7 +285,7 @@ impl Link<'_, '_> {
         if let Some(bytes) = stored.snapshot.clone().filter(|bytes| is_listed(bytes, timestamp.wanted())) {
             return timestamp.snapshot(bytes).map_err(|error| self.refused(error.into()));
         }
-        let version = root.payload().consistent_snapshot.then_some(timestamp.wanted().version);
+        let version = root.payload().consistent_snapshot.then_some(timestamp.wanted().version).flatten();
         let Some(bytes) = self.ask(&role, version).await? else {
             return Err(self.refused(ChainError::Missing { role }.into()));
         };

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bulla_keys_schema::author::TargetsEdit;
+use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::{Targets, Tombstone};
 use bulla_keys_schema::names::{RepositoryName, RoleName, Tag, TargetPath};
@@ -87,7 +88,8 @@ fn plan(
             None => not_signed(request),
         });
     };
-    let mut documents = vec![main.without(&path, digest, now, request)?];
+    let dialect = state.root().dialect();
+    let mut documents = vec![main.without(dialect, &path, digest, now, request)?];
     let mut still_listed_by = Vec::new();
     if let Layout::Signers(signers) = layout {
         for role in signers.all() {
@@ -96,7 +98,7 @@ fn plan(
                 continue;
             }
             match ring.choose(&holder.role, &holder.authority, &BTreeSet::new()) {
-                Ok(_) => documents.push(holder.without(&path, digest, now, request)?),
+                Ok(_) => documents.push(holder.without(dialect, &path, digest, now, request)?),
                 Err(_) => still_listed_by.push(holder.role),
             }
         }
@@ -114,13 +116,14 @@ struct Holder<'a> {
 impl Holder<'_> {
     fn without(
         self,
+        dialect: Dialect,
         path: &TargetPath,
         digest: Sha256Digest,
         now: UtcTime,
         request: &Request,
     ) -> Result<Edited, RevokeError> {
         let expires = now.plus_seconds(TARGETS_LIFETIME);
-        let mut edit = TargetsEdit::next(self.document, expires)
+        let mut edit = TargetsEdit::next(dialect, self.document, expires)
             .ok_or_else(|| RevokeError::LastVersion { role: self.role.clone() })?;
         edit.revoke_target(path, Tombstone { digest, reason: request.reason.clone(), revoked_at: now });
         Ok(Edited { role: self.role, document: edit.finish(), authority: self.authority })

@@ -3,7 +3,7 @@
 use bulla_keys_schema::author::TargetsEdit;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::{DelegatedRole, Targets, Version};
-use bulla_keys_schema::names::{ImageRef, RELEASES, RepositoryName, RoleName, SignerName, Tag, TargetPath};
+use bulla_keys_schema::names::{ImageRef, RELEASES, RoleName, SignerName, Tag, TargetPath};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::submission::CurrentState;
 use bytes::Bytes;
@@ -115,7 +115,7 @@ fn edit(
                 return Err(SignError::UnknownSigner { name: name.clone() });
             }
             let authority = repository_authority(state);
-            Ok(vec![list(RoleName::Targets, None, Some(targets), authority, now, entry)?])
+            Ok(vec![list(state, RoleName::Targets, Some(targets), authority, now, entry)?])
         }
         Layout::Signers(signers) => {
             let signer = choose_signer(&signers, ring, entry, wanted)?;
@@ -175,23 +175,24 @@ fn delegated(
         // The first signature of a signer.
         None => None,
     };
-    let repository = state.root().payload().repository.as_ref();
-    list(name, repository, before, authority(signers, role), now, entry)
+    list(state, name, before, authority(signers, role), now, entry)
 }
 
 fn list(
+    state: &CurrentState,
     role: RoleName,
-    repository: Option<&RepositoryName>,
     before: Option<&Targets>,
     authority: Authority,
     now: UtcTime,
     entry: &Entry,
 ) -> Result<Edited, SignError> {
     let expires = now.plus_seconds(TARGETS_LIFETIME);
+    let dialect = state.root().dialect();
     let edit = match before {
-        Some(before) => TargetsEdit::next(before, expires),
+        Some(before) => TargetsEdit::next(dialect, before, expires),
         None => {
-            Some(TargetsEdit::new(role.clone(), Version::FIRST, expires).for_repository(repository.cloned()))
+            let repository = state.root().payload().repository.clone();
+            Some(TargetsEdit::new(dialect, role.clone(), Version::FIRST, expires).for_repository(repository))
         }
     };
     let mut edit = edit.ok_or_else(|| SignError::LastVersion { role: role.clone() })?;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bulla_keys_schema::author::{Delegation, TargetsEdit, TargetsEditError};
+use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::key::{Fingerprint, HeldRole, PublicKey};
-use bulla_keys_schema::metadata::{DelegatedRole, TargetInfo, Targets, Threshold, Version};
+use bulla_keys_schema::metadata::{DelegatedRole, KeyEntry, Scope, TargetInfo, Targets, Threshold, Version};
 use bulla_keys_schema::names::{
     DelegatedRoleName, PathPattern, RepositoryName, RoleName, SignerName, TargetPath,
 };
@@ -100,6 +101,7 @@ pub async fn remove(
 
 /// A signer's place in the next `targets`, before anything is signed.
 pub struct Joining {
+    dialect: Dialect,
     targets: Targets,
     name: RoleName,
     authority: Authority,
@@ -122,7 +124,8 @@ impl Joining {
         let role = request.name.role().clone();
         let delegation = delegation(role, request)?;
         // Its lifetime is set when it is signed.
-        let mut edit = TargetsEdit::next(before, before.expires).ok_or(SignerError::LastVersion)?;
+        let dialect = state.root().dialect();
+        let mut edit = TargetsEdit::next(dialect, before, before.expires).ok_or(SignerError::LastVersion)?;
         edit.set_delegation(&releases(state, &layout, None, &request.keys))?;
         edit.set_delegation(&delegation)?;
         let targets = edit.finish();
@@ -133,13 +136,14 @@ impl Joining {
                 .is_ok_and(|path: TargetPath| request.patterns.iter().any(|pattern| pattern.matches(&path)))
         });
         let offered = offered.map(|(path, info)| (path.clone(), info.clone())).collect();
-        Ok(Self { version: next_version(state, &name), targets, name, authority, offered })
+        Ok(Self { dialect, version: next_version(state, &name), targets, name, authority, offered })
     }
 
     /// The signer's first document: the tags it takes over.
     #[must_use]
     pub fn first_document(&self, now: UtcTime) -> Edited {
-        let mut edit = TargetsEdit::new(self.name.clone(), self.version, now.plus_seconds(TARGETS_LIFETIME))
+        let expires = now.plus_seconds(TARGETS_LIFETIME);
+        let mut edit = TargetsEdit::new(self.dialect, self.name.clone(), self.version, expires)
             .for_repository(self.targets.repository.clone());
         set_all(&mut edit, &self.offered);
         Edited { role: self.name.clone(), document: edit.finish(), authority: self.authority.clone() }
@@ -185,7 +189,7 @@ impl Joining {
             let releases = DelegatedRoleName::releases();
             let authority = authority_of(&targets, &releases).ok_or(SignerError::HashBins)?;
             let role = RoleName::Delegated(releases);
-            let mut first = TargetsEdit::new(role.clone(), next_version(state, &role), expires)
+            let mut first = TargetsEdit::new(self.dialect, role.clone(), next_version(state, &role), expires)
                 .for_repository(targets.repository.clone());
             set_all(&mut first, taken.iter().map(|(path, info)| (*path, *info)));
             edit.documents.push(Edited { role, document: first.finish(), authority });
@@ -220,8 +224,9 @@ impl Joining {
 fn delegation(name: DelegatedRoleName, request: &AddRequest) -> Result<Delegation, SignerError> {
     let (threshold, keys) = (request.threshold, request.keys.len());
     let threshold = Threshold::new(threshold).ok_or(SignerError::Threshold { threshold, keys })?;
-    let patterns = request.patterns.clone();
-    Ok(Delegation { name, keys: request.keys.clone(), threshold, patterns, terminating: false })
+    let scope = Scope::Paths(request.patterns.clone());
+    let keys = request.keys.iter().cloned().map(KeyEntry::new).collect();
+    Ok(Delegation { name, keys, threshold, scope, terminating: false })
 }
 
 /// `releases` as it shall be delegated: any signer may sign it, and the repository key, so
@@ -244,9 +249,9 @@ fn releases(
     keys.retain(|key| seen.insert(key.fingerprint()));
     Delegation {
         name: DelegatedRoleName::releases(),
-        keys,
+        keys: keys.into_iter().map(KeyEntry::new).collect(),
         threshold: Threshold::ONE,
-        patterns: every_tag(),
+        scope: Scope::Paths(every_tag()),
         terminating: true,
     }
 }
@@ -267,7 +272,8 @@ fn leave(state: &CurrentState, name: &SignerName, now: UtcTime) -> Result<(Edit,
         return Err(unknown());
     }
     let expires = now.plus_seconds(TARGETS_LIFETIME);
-    let mut targets = TargetsEdit::next(before, expires).ok_or(SignerError::LastVersion)?;
+    let dialect = state.root().dialect();
+    let mut targets = TargetsEdit::next(dialect, before, expires).ok_or(SignerError::LastVersion)?;
     targets.remove_delegation(name.role());
     let staying: Vec<&DelegatedRole> = signers.all().filter(|role| role.name != *name.role()).collect();
     let released =
@@ -284,7 +290,7 @@ fn leave(state: &CurrentState, name: &SignerName, now: UtcTime) -> Result<(Edit,
         }
         Some(released) => {
             targets.set_delegation(&releases(state, &layout, Some(name.role()), &[]))?;
-            next = Some(without(released, &dropped, expires)?);
+            next = Some(without(dialect, released, &dropped, expires)?);
         }
         None => {}
     }
@@ -300,8 +306,13 @@ fn leave(state: &CurrentState, name: &SignerName, now: UtcTime) -> Result<(Edit,
     Ok((edit, dropped))
 }
 
-fn without(released: &Targets, dropped: &[String], expires: UtcTime) -> Result<Targets, SignerError> {
-    let mut next = TargetsEdit::next(released, expires).ok_or(SignerError::LastVersion)?;
+fn without(
+    dialect: Dialect,
+    released: &Targets,
+    dropped: &[String],
+    expires: UtcTime,
+) -> Result<Targets, SignerError> {
+    let mut next = TargetsEdit::next(dialect, released, expires).ok_or(SignerError::LastVersion)?;
     for path in dropped.iter().filter_map(|path| path.parse().ok()) {
         next.remove_target(&path);
     }
@@ -324,8 +335,7 @@ fn unvouched(state: &CurrentState, released: &Targets, signers: &[&DelegatedRole
 /// The version after the last one of that name, even if it was delegated long ago: clients
 /// remember.
 fn next_version(state: &CurrentState, role: &RoleName) -> Version {
-    let last = state.snapshot().payload().meta.get(role).and_then(|info| info.version.next());
-    last.unwrap_or(Version::FIRST)
+    state.last_version(role).and_then(Version::next).unwrap_or(Version::FIRST)
 }
 
 fn authority_of(targets: &Targets, name: &DelegatedRoleName) -> Option<Authority> {

@@ -206,7 +206,10 @@ impl Client {
 
     async fn fetch_role(&self, role: &str, info: &MetaInfo, limit: usize, consistent: bool) -> Result<Bytes> {
         let name = utf8_percent_encode(role, IN_A_NAME);
-        let file = if consistent { format!("{}.{name}.json", info.version) } else { format!("{name}.json") };
+        let file = match info.version.filter(|_| consistent) {
+            Some(version) => format!("{version}.{name}.json"),
+            None => format!("{name}.json"),
+        };
         self.fetch_listed(&file, info.fetch_limit(limit)).await
     }
 

@@ -52,7 +52,7 @@ pub fn envelope(data: &[u8]) -> bool {
     let Ok(envelope) = Envelope::parse(Dialect::Tuf1, data) else { return false };
     let signed = signed_member(data).expect("an envelope has a signed object");
     assert_eq!(envelope.signed_bytes(), canonical(&Json::Object(signed.clone())));
-    let written = Envelope::write(signed, envelope.signatures());
+    let written = Envelope::write(Dialect::Tuf1, signed, envelope.signatures());
     let again = Envelope::parse(Dialect::Tuf1, &written).expect("a written envelope");
     assert_eq!(again.signed_bytes(), envelope.signed_bytes());
     assert_eq!(again.signatures(), envelope.signatures());

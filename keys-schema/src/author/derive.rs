@@ -18,8 +18,8 @@ pub fn next_snapshot(dialect: Dialect, update: &AcceptedUpdate, expires: UtcTime
     Some(Draft::new(dialect, document))
 }
 
-/// The timestamp after an accepted update, over the new snapshot as described here, or over the
-/// old one where no new one is needed. `None` at the end of the version range, or with no snapshot at all.
+/// The timestamp after an accepted update, over the new snapshot as described here, else over
+/// the one that was uploaded, or over the old one where no new one is needed. `None` at the end of the version range, or with no snapshot at all.
 #[must_use]
 pub fn next_timestamp(
     dialect: Dialect,
@@ -34,7 +34,10 @@ pub fn next_timestamp(
     };
     let snapshot = match snapshot {
         Some(new) => new,
-        None => before?.timestamp().payload().snapshot.clone(),
+        None => match update.given_snapshot() {
+            Some(given) => given.describe(),
+            None => before?.timestamp().payload().snapshot.clone(),
+        },
     };
     Some(Draft::new(dialect, Timestamp { version, expires, snapshot, extra: Object::new() }))
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::canonical::canonical_object;
 use crate::dialect::{Dialect, Document, Envelope, Signature};
-use crate::digest::{Hashes, Sha256Digest};
+use crate::digest::Sha256Digest;
 use crate::key::{Fingerprint, KeyId, Signer};
 use crate::metadata::{KeyTable, MetaInfo, RoleKeys, Root, Version};
 use crate::verify::{RawMetadata, Verified, VerifyError};
@@ -59,7 +59,7 @@ impl<R: Document> Draft<R> {
         table: &KeyTable,
     ) -> Result<Unsealed, SignError> {
         let bytes = self.envelope(signers, &[(keys, table)])?;
-        Ok(Unsealed { version: self.document.version(), bytes })
+        Ok(Unsealed { dialect: self.dialect, version: self.document.version(), bytes })
     }
 
     /// Signs with every signer that one of the delegators names, once per declared id.
@@ -85,9 +85,11 @@ impl<R: Document> Draft<R> {
                 continue;
             }
             let bytes = signer.sign(&payload).map_err(|_| SignError::Signer { fingerprint })?;
-            signatures.extend(ids.into_iter().map(|key_id| Signature { key_id, bytes: bytes.clone() }));
+            let algorithm = Some(signer.public_key().algorithm());
+            let signature = |key_id| Signature { key_id, algorithm, bytes: bytes.clone() };
+            signatures.extend(ids.into_iter().map(signature));
         }
-        Ok(Bytes::from(Envelope::write(signed, &signatures)))
+        Ok(Bytes::from(Envelope::write(self.dialect, signed, &signatures)))
     }
 }
 
@@ -135,13 +137,14 @@ impl<R: Document> SignedMetadata<R> {
     /// How a parent document describes these bytes.
     #[must_use]
     pub fn describe(&self) -> MetaInfo {
-        describe(self.0.version(), self.0.bytes(), self.0.digest())
+        self.0.describe()
     }
 }
 
 /// Signed bytes that nobody has judged yet: good for sealing an update, for nothing else.
 #[derive(Clone, Debug)]
 pub struct Unsealed {
+    dialect: Dialect,
     version: Version,
     bytes: Bytes,
 }
@@ -150,7 +153,7 @@ impl Unsealed {
     /// How a parent document describes these bytes.
     #[must_use]
     pub fn describe(&self) -> MetaInfo {
-        describe(self.version, &self.bytes, Sha256Digest::of(&self.bytes))
+        self.dialect.describe(self.version, &self.bytes, Sha256Digest::of(&self.bytes))
     }
 
     /// Gives up the bytes.
@@ -158,10 +161,6 @@ impl Unsealed {
     pub fn into_bytes(self) -> Bytes {
         self.bytes
     }
-}
-
-fn describe(version: Version, bytes: &Bytes, digest: Sha256Digest) -> MetaInfo {
-    MetaInfo { version, length: u64::try_from(bytes.len()).ok(), hashes: Some(Hashes::sha256(digest)) }
 }
 
 /// Why a draft could not be signed.

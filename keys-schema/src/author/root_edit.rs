@@ -3,24 +3,28 @@
 use std::collections::BTreeSet;
 
 use crate::author::targets_edit::list_keys;
+use crate::dialect::Dialect;
 use crate::json::Object;
-use crate::key::{Fingerprint, PublicKey};
-use crate::metadata::{KeyTable, RoleKeys, Root, Threshold, TopLevelRole, Version};
+use crate::key::Fingerprint;
+use crate::metadata::{KeyEntry, KeyTable, RoleKeys, Root, Threshold, TopLevelRole, Version};
 use crate::names::RepositoryName;
 use crate::time::UtcTime;
 
 /// Who shall sign a role.
 #[derive(Clone, Debug)]
 pub struct RoleSpec {
-    /// The keys.
-    pub keys: Vec<PublicKey>,
+    /// The keys; those of a root in Notary's dialect in certificates.
+    pub keys: Vec<KeyEntry>,
     /// How many of them must sign.
     pub threshold: Threshold,
 }
 
 /// A root being written.
 #[derive(Clone, Debug)]
-pub struct RootEdit(Root);
+pub struct RootEdit {
+    dialect: Dialect,
+    root: Root,
+}
 
 impl RootEdit {
     /// The first root of a repository.
@@ -28,6 +32,7 @@ impl RootEdit {
     /// # Errors
     /// A role has fewer keys than its threshold, or the same key twice.
     pub fn first(
+        dialect: Dialect,
         root: &RoleSpec,
         targets: &RoleSpec,
         snapshot: &RoleSpec,
@@ -35,7 +40,7 @@ impl RootEdit {
         expires: UtcTime,
     ) -> Result<Self, RootEditError> {
         let mut keys = KeyTable::new();
-        let mut add = |role, spec| add_role(&mut keys, role, spec);
+        let mut add = |role, spec| add_role(dialect, &mut keys, role, spec);
         let root = Root {
             repository: None,
             root: add(TopLevelRole::Root, root)?,
@@ -44,24 +49,26 @@ impl RootEdit {
             timestamp: add(TopLevelRole::Timestamp, timestamp)?,
             version: Version::FIRST,
             expires,
-            consistent_snapshot: true,
+            // Notary's documents say no, although its files are asked for by digest.
+            consistent_snapshot: dialect == Dialect::Tuf1,
             keys,
             extra: Object::new(),
         };
-        Ok(Self(root))
+        Ok(Self { dialect, root })
     }
 
     /// Binds the root to one repository: its targets documents must then name the same.
     #[must_use]
     pub fn for_repository(mut self, repository: RepositoryName) -> Self {
-        self.0.repository = Some(repository);
+        self.root.repository = Some(repository);
         self
     }
 
     /// The root after `before`; `None` at the end of the version range.
     #[must_use]
-    pub fn next(before: &Root, expires: UtcTime) -> Option<Self> {
-        Some(Self(Root { version: before.version.next()?, expires, ..before.clone() }))
+    pub fn next(dialect: Dialect, before: &Root, expires: UtcTime) -> Option<Self> {
+        let root = Root { version: before.version.next()?, expires, ..before.clone() };
+        Some(Self { dialect, root })
     }
 
     /// Replaces the keys and the threshold of one role.
@@ -69,8 +76,8 @@ impl RootEdit {
     /// # Errors
     /// Fewer keys than the threshold, or the same key twice.
     pub fn set_role(&mut self, role: TopLevelRole, spec: &RoleSpec) -> Result<(), RootEditError> {
-        let keys = add_role(&mut self.0.keys, role, spec)?;
-        *self.0.role_mut(role) = keys;
+        let keys = add_role(self.dialect, &mut self.root.keys, role, spec)?;
+        *self.root.role_mut(role) = keys;
         Ok(())
     }
 
@@ -78,9 +85,9 @@ impl RootEdit {
     #[must_use]
     pub fn finish(mut self) -> Root {
         let used: BTreeSet<_> =
-            TopLevelRole::ALL.into_iter().flat_map(|role| self.0.role(role).key_ids.clone()).collect();
-        self.0.keys.retain(|id, _| used.contains(id));
-        self.0
+            TopLevelRole::ALL.into_iter().flat_map(|role| self.root.role(role).key_ids.clone()).collect();
+        self.root.keys.retain(|id, _| used.contains(id));
+        self.root
     }
 }
 
@@ -107,11 +114,16 @@ pub enum RootEditError {
     },
 }
 
-fn add_role(table: &mut KeyTable, role: TopLevelRole, spec: &RoleSpec) -> Result<RoleKeys, RootEditError> {
+fn add_role(
+    dialect: Dialect,
+    table: &mut KeyTable,
+    role: TopLevelRole,
+    spec: &RoleSpec,
+) -> Result<RoleKeys, RootEditError> {
     if !spec.threshold.is_met_by(spec.keys.len()) {
         return Err(RootEditError::TooFewKeys { role, keys: spec.keys.len(), threshold: spec.threshold });
     }
-    let key_ids = list_keys(table, &spec.keys)
+    let key_ids = list_keys(dialect, table, &spec.keys)
         .map_err(|fingerprint| RootEditError::DuplicateKey { role, fingerprint })?;
     Ok(RoleKeys { key_ids, threshold: spec.threshold })
 }

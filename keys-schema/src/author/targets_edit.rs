@@ -1,16 +1,16 @@
 //! Making and changing targets roles.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::dialect::tuf1::key_id;
+use crate::dialect::Dialect;
 use crate::digest::{Hashes, Sha256Digest};
 use crate::json::Object;
-use crate::key::{Fingerprint, KeyId, PublicKey};
+use crate::key::{Fingerprint, KeyId};
 use crate::metadata::{
     Children, DelegatedRole, Delegations, KeyEntry, KeyTable, RoleKeys, Scope, TargetInfo, Targets,
     Threshold, Tombstone, Version,
 };
-use crate::names::{DelegatedRoleName, PathPattern, RELEASES, RepositoryName, RoleName, TargetPath};
+use crate::names::{DelegatedRoleName, RELEASES, RepositoryName, RoleName, TargetPath};
 use crate::time::UtcTime;
 
 /// Whom to let speak for what.
@@ -19,65 +19,70 @@ pub struct Delegation {
     /// The role's name.
     pub name: DelegatedRoleName,
     /// Its keys.
-    pub keys: Vec<PublicKey>,
+    pub keys: Vec<KeyEntry>,
     /// How many of them must sign.
     pub threshold: Threshold,
-    /// What it may speak for.
-    pub patterns: Vec<PathPattern>,
-    /// Whether a search that these patterns match ends with it.
+    /// What it may speak for: patterns, or in Notary's dialect prefixes.
+    pub scope: Scope,
+    /// Whether a search that this scope matches ends with it; Notary does not know that.
     pub terminating: bool,
 }
 
 /// A targets document being written.
 #[derive(Clone, Debug)]
-pub struct TargetsEdit(Targets);
+pub struct TargetsEdit {
+    dialect: Dialect,
+    targets: Targets,
+}
 
 impl TargetsEdit {
     /// A document of `role` that lists nothing yet.
     #[must_use]
-    pub const fn new(role: RoleName, version: Version, expires: UtcTime) -> Self {
-        Self(Targets {
+    pub const fn new(dialect: Dialect, role: RoleName, version: Version, expires: UtcTime) -> Self {
+        let targets = Targets {
             repository: None,
             role: Some(role),
             version,
             expires,
-            targets: std::collections::BTreeMap::new(),
+            targets: BTreeMap::new(),
             delegations: None,
-            revoked: std::collections::BTreeMap::new(),
+            revoked: BTreeMap::new(),
             extra: Object::new(),
-        })
+        };
+        Self { dialect, targets }
     }
 
     /// Binds the document to the repository that the root names, or to none if it names none.
     #[must_use]
     pub fn for_repository(mut self, repository: Option<RepositoryName>) -> Self {
-        self.0.repository = repository;
+        self.targets.repository = repository;
         self
     }
 
     /// The document after `before`; `None` at the end of the version range.
     #[must_use]
-    pub fn next(before: &Targets, expires: UtcTime) -> Option<Self> {
-        Some(Self(Targets { version: before.version.next()?, expires, ..before.clone() }))
+    pub fn next(dialect: Dialect, before: &Targets, expires: UtcTime) -> Option<Self> {
+        let targets = Targets { version: before.version.next()?, expires, ..before.clone() };
+        Some(Self { dialect, targets })
     }
 
     /// Lists a target by digest and length in bytes. Listing clears the tombstone.
     pub fn set_target(&mut self, path: &TargetPath, digest: Sha256Digest, length: u64) {
-        self.0.revoked.remove(path);
+        self.targets.revoked.remove(path);
         let info = TargetInfo { length, hashes: Hashes::sha256(digest), custom: None };
-        self.0.targets.insert(path.as_str().to_owned(), info);
+        self.targets.targets.insert(path.as_str().to_owned(), info);
     }
 
     /// Takes a target off the list, without a tombstone. Returns what was listed.
     pub fn remove_target(&mut self, path: &TargetPath) -> Option<TargetInfo> {
-        self.0.targets.remove(path.as_str())
+        self.targets.targets.remove(path.as_str())
     }
 
     /// Takes a target off the list and leaves a tombstone, so that readers can tell "revoked"
     /// from "never signed".
     pub fn revoke_target(&mut self, path: &TargetPath, tombstone: Tombstone) {
-        self.0.targets.remove(path.as_str());
-        self.0.revoked.insert(path.clone(), tombstone);
+        self.targets.targets.remove(path.as_str());
+        self.targets.revoked.insert(path.clone(), tombstone);
     }
 
     /// Adds a delegation, or replaces the one of the same name in its place. `releases` goes
@@ -87,15 +92,15 @@ impl TargetsEdit {
     /// Fewer keys than the threshold, the same key twice, no pattern, or the document uses
     /// hash bins.
     pub fn set_delegation(&mut self, delegation: &Delegation) -> Result<(), TargetsEditError> {
-        let Delegation { name, keys, threshold, patterns, terminating } = delegation;
+        let Delegation { name, keys, threshold, scope, terminating } = delegation;
         if !threshold.is_met_by(keys.len()) {
             let (keys, threshold) = (keys.len(), *threshold);
             return Err(TargetsEditError::TooFewKeys { name: name.clone(), keys, threshold });
         }
-        if patterns.is_empty() {
+        if is_empty(scope) {
             return Err(TargetsEditError::NoPattern { name: name.clone() });
         }
-        let delegations = self.0.delegations.get_or_insert_with(|| Delegations {
+        let delegations = self.targets.delegations.get_or_insert_with(|| Delegations {
             keys: KeyTable::new(),
             children: Children::Roles(Vec::new()),
             extra: Object::new(),
@@ -103,13 +108,13 @@ impl TargetsEdit {
         let Children::Roles(roles) = &mut delegations.children else {
             return Err(TargetsEditError::HashBins);
         };
-        let key_ids = list_keys(&mut delegations.keys, keys)
+        let key_ids = list_keys(self.dialect, &mut delegations.keys, keys)
             .map_err(|fingerprint| TargetsEditError::DuplicateKey { name: name.clone(), fingerprint })?;
         let role = DelegatedRole {
             name: name.clone(),
             keys: RoleKeys { key_ids, threshold: *threshold },
             terminating: *terminating,
-            scope: Scope::Paths(patterns.clone()),
+            scope: scope.clone(),
             extra: Object::new(),
         };
         match roles.iter_mut().find(|known| known.name == *name) {
@@ -122,7 +127,7 @@ impl TargetsEdit {
 
     /// Ends a delegation. Returns whether there was one.
     pub fn remove_delegation(&mut self, name: &DelegatedRoleName) -> bool {
-        let Some(delegations) = &mut self.0.delegations else { return false };
+        let Some(delegations) = &mut self.targets.delegations else { return false };
         let Children::Roles(roles) = &mut delegations.children else { return false };
         let before = roles.len();
         roles.retain(|role| role.name != *name);
@@ -132,11 +137,13 @@ impl TargetsEdit {
     /// The finished document, without keys that no delegation names any more.
     #[must_use]
     pub fn finish(mut self) -> Targets {
-        if let Some(Delegations { keys, children: Children::Roles(roles), .. }) = &mut self.0.delegations {
+        if let Some(Delegations { keys, children: Children::Roles(roles), .. }) =
+            &mut self.targets.delegations
+        {
             let used: BTreeSet<_> = roles.iter().flat_map(|role| &role.keys.key_ids).collect();
             keys.retain(|id, _| used.contains(id));
         }
-        self.0
+        self.targets
     }
 }
 
@@ -172,22 +179,37 @@ pub enum TargetsEditError {
     },
 }
 
+/// A role with nothing to speak for would only be in the way.
+fn is_empty(scope: &Scope) -> bool {
+    match scope {
+        Scope::HashPrefixes(texts) | Scope::Prefixes(texts) => texts.is_empty(),
+        Scope::Paths(patterns) => patterns.is_empty(),
+    }
+}
+
 /// Puts `keys` into `table`, under the ids it already declares for them where it does, and
 /// never under an id that it declares for another key.
 ///
 /// # Errors
 /// The fingerprint of a key that stands in `keys` twice.
-pub(super) fn list_keys(table: &mut KeyTable, keys: &[PublicKey]) -> Result<Vec<KeyId>, Fingerprint> {
+pub(super) fn list_keys(
+    dialect: Dialect,
+    table: &mut KeyTable,
+    keys: &[KeyEntry],
+) -> Result<Vec<KeyId>, Fingerprint> {
     let mut fingerprints = BTreeSet::new();
     let mut ids = Vec::with_capacity(keys.len());
-    for key in keys {
+    for entry in keys {
+        // What cannot be verified with is nobody's key.
+        let Some(key) = &entry.key else { continue };
         if !fingerprints.insert(key.fingerprint()) {
             return Err(key.fingerprint());
         }
-        let known = table.iter().find(|(_, entry)| entry.key.as_ref() == Some(key)).map(|(id, _)| id.clone());
+        let is_known = |known: &KeyEntry| known.key == entry.key && known.certificate == entry.certificate;
+        let known = table.iter().find(|(_, known)| is_known(known)).map(|(id, _)| id.clone());
         let id = known.unwrap_or_else(|| {
-            let id = free_id(table, key);
-            table.insert(id.clone(), KeyEntry::new(key.clone()));
+            let id = free_id(table, dialect.key_id(key, entry.certificate.as_ref()));
+            table.insert(id.clone(), entry.clone());
             id
         });
         ids.push(id);
@@ -195,10 +217,9 @@ pub(super) fn list_keys(table: &mut KeyTable, keys: &[PublicKey]) -> Result<Vec<
     Ok(ids)
 }
 
-/// The usual id of `key`, unless the table declares it for another key, which would be trusted
-/// in its place.
-fn free_id(table: &KeyTable, key: &PublicKey) -> KeyId {
-    let usual = key_id(key);
+/// The `usual` id, unless the table declares it for another key, which would be trusted in
+/// its place.
+fn free_id(table: &KeyTable, usual: KeyId) -> KeyId {
     let others = (1..).filter_map(|n: u32| format!("{usual}-{n}").parse().ok());
     let mut ids = std::iter::once(usual.clone()).chain(others);
     ids.find(|id| !table.contains_key(id)).unwrap_or(usual)
@@ -207,6 +228,7 @@ fn free_id(table: &KeyTable, key: &PublicKey) -> KeyId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::tuf1::key_id;
 
     #[test]
     fn no_key_takes_the_place_of_another_through_its_id() {
@@ -215,10 +237,12 @@ mod tests {
             let key = crate::key::SecretKey::from_seed(crate::key::KeyAlgorithm::Ed25519, &seed).unwrap();
             key.public_key().clone()
         });
-        let mut table = KeyTable::from([(key_id(&first), KeyEntry::new(second.clone()))]);
-        let ids = list_keys(&mut table, &[first.clone(), second.clone()]).unwrap();
+        let [one, other] = [&first, &second].map(|key| KeyEntry::new(key.clone()));
+        let mut table = KeyTable::from([(key_id(&first), other.clone())]);
+        let ids = list_keys(Dialect::Tuf1, &mut table, &[one.clone(), other]).unwrap();
         let found: Vec<_> = ids.iter().map(|id| table[id].key.clone()).collect();
         assert_eq!(found, [Some(first.clone()), Some(second)]);
-        assert_eq!(list_keys(&mut table, &[first.clone(), first.clone()]), Err(first.fingerprint()));
+        let twice = list_keys(Dialect::Tuf1, &mut table, &[one.clone(), one]);
+        assert_eq!(twice, Err(first.fingerprint()));
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::canonical::canonical;
 use crate::dialect::fields::Fields;
-use crate::dialect::{Dialect, InvalidMetadata};
+use crate::dialect::{Dialect, InvalidMetadata, notary1};
 use crate::json::{Json, Object};
-use crate::key::KeyId;
+use crate::key::{KeyAlgorithm, KeyId, PublicKey};
 use crate::limits;
 
 /// A parsed envelope. `signed` is opaque until its signatures were counted.
@@ -20,8 +20,20 @@ pub struct Envelope {
 pub struct Signature {
     /// The id the document declares for the key.
     pub key_id: KeyId,
-    /// The signature; empty where a signing event left a placeholder.
+    /// The algorithm that it claims to be of, in dialects that say so.
+    pub algorithm: Option<KeyAlgorithm>,
+    /// The signature as [`PublicKey::verify`] takes it; empty where a signing event left a
+    /// placeholder.
     pub bytes: Vec<u8>,
+}
+
+impl Signature {
+    /// Whether it can be one of `key`. The algorithm is the key's; a signature that claims
+    /// another one is refused, never followed.
+    #[must_use]
+    pub fn fits(&self, key: &PublicKey) -> bool {
+        !self.bytes.is_empty() && self.algorithm.is_none_or(|claimed| claimed == key.algorithm())
+    }
 }
 
 impl Envelope {
@@ -31,13 +43,12 @@ impl Envelope {
     /// JSON that two parsers could read differently, members beside `signed` and
     /// `signatures`, a key id twice in `signatures` (CVE-2020-6174), too many signatures.
     pub fn parse(dialect: Dialect, bytes: &[u8]) -> Result<Self, InvalidMetadata> {
-        let Dialect::Tuf1 = dialect;
         let mut whole = Json::parse(bytes)?;
         let mut fields = Fields::of(&whole, "document")?;
         let signed = fields.need("signed", "an object", |v| v.as_object().map(|_| v))?;
         // The canonical form of what was received, never of what was understood (C31).
         let canonical = canonical(signed);
-        let signatures = read_signatures(fields.need("signatures", "an array", Json::as_array)?)?;
+        let signatures = read_signatures(dialect, fields.need("signatures", "an array", Json::as_array)?)?;
         if let Some(name) = fields.rest()?.into_keys().next() {
             return Err(InvalidMetadata::UnsignedMember { name });
         }
@@ -70,7 +81,10 @@ impl Envelope {
 
     /// The bytes of an envelope around `signed`.
     #[must_use]
-    pub fn write(signed: Object, signatures: &[Signature]) -> Vec<u8> {
+    pub fn write(dialect: Dialect, signed: Object, signatures: &[Signature]) -> Vec<u8> {
+        if dialect == Dialect::Notary1 {
+            return notary1::envelope::write(signed, signatures);
+        }
         let signatures = signatures
             .iter()
             .map(|signature| {
@@ -88,26 +102,33 @@ impl Envelope {
     }
 }
 
-fn read_signatures(listed: &[Json]) -> Result<Vec<Signature>, InvalidMetadata> {
+fn read_signatures(dialect: Dialect, listed: &[Json]) -> Result<Vec<Signature>, InvalidMetadata> {
     if listed.len() > limits::SIGNATURES {
         return Err(InvalidMetadata::TooMany { at: "signatures".to_owned() });
     }
     let mut signatures: Vec<Signature> = Vec::with_capacity(listed.len());
     for item in listed {
-        let mut fields = Fields::of(item, "signatures")?;
-        let key_id: KeyId = fields.need("keyid", "a key id", |v| v.as_str()?.parse().ok())?;
-        // A signature that is no hex cannot be valid, and like an invalid one it must not
-        // spoil the others.
-        let bytes =
-            fields.need("sig", "a string", |v| v.as_str().map(|s| hex::decode(s).unwrap_or_default()))?;
-        fields.rest()?;
-        if signatures.iter().any(|known| known.key_id == key_id) {
+        let signature = match dialect {
+            Dialect::Notary1 => notary1::envelope::read_signature(item)?,
+            Dialect::Tuf1 => read_signature(item)?,
+        };
+        if signatures.iter().any(|known| known.key_id == signature.key_id) {
             return Err(InvalidMetadata::Member {
-                at: format!("signatures: {key_id}"),
+                at: format!("signatures: {}", signature.key_id),
                 expected: "listed once",
             });
         }
-        signatures.push(Signature { key_id, bytes });
+        signatures.push(signature);
     }
     Ok(signatures)
+}
+
+fn read_signature(item: &Json) -> Result<Signature, InvalidMetadata> {
+    let mut fields = Fields::of(item, "signatures")?;
+    let key_id = fields.need("keyid", "a key id", |v| v.as_str()?.parse().ok())?;
+    // A signature that is no hex cannot be valid, and like an invalid one it must not spoil
+    // the others.
+    let bytes = fields.need("sig", "a string", |v| v.as_str().map(|s| hex::decode(s).unwrap_or_default()))?;
+    fields.rest()?;
+    Ok(Signature { key_id, algorithm: None, bytes })
 }

@@ -1,30 +1,61 @@
 //! Bytes to model and back. A dialect is a value; whatever judges is written once, above.
 //!
-//! `notary1`, the other dialect, gets its own room beside `tuf1`.
+//! Each dialect has a room of its own.
 
 mod envelope;
 mod fields;
+pub mod notary1;
 pub mod tuf1;
 
 pub use envelope::{Envelope, Signature};
 pub use fields::InvalidMetadata;
 
+use crate::digest::{Hashes, Sha256Digest, Sha512Digest};
 use crate::json::Object;
-use crate::metadata::{Root, Snapshot, Targets, Timestamp};
+use crate::key::{Certificate, KeyId, PublicKey};
+use crate::metadata::{MetaInfo, Root, Snapshot, Targets, Timestamp, Version};
 
 /// Which encoding of trust metadata a repository uses. Fixed by the local trust entry and
 /// never sniffed from bytes (C32, downgrade).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
-    /// TUF 1.0.
+    /// Notary v1: repositories in `legacy` mode.
+    Notary1,
+    /// TUF 1.0: repositories in `spec` mode.
     Tuf1,
+}
+
+impl Dialect {
+    /// The id that documents of this dialect declare for what `entry` holds.
+    #[must_use]
+    pub fn key_id(self, key: &PublicKey, certificate: Option<&Certificate>) -> KeyId {
+        match (self, certificate) {
+            (Self::Tuf1, _) => tuf1::key_id(key),
+            (Self::Notary1, None) => notary1::key_id(key),
+            (Self::Notary1, Some(certificate)) => notary1::certificate_key_id(certificate),
+        }
+    }
+
+    /// How a document describes `bytes` of another one. Notary lists no versions, and both
+    /// digests.
+    #[must_use]
+    pub fn describe(self, version: Version, bytes: &[u8], sha256: Sha256Digest) -> MetaInfo {
+        let length = u64::try_from(bytes.len()).ok();
+        match self {
+            Self::Tuf1 => MetaInfo { version: Some(version), length, hashes: Some(Hashes::sha256(sha256)) },
+            Self::Notary1 => {
+                let hashes = Hashes::new(Some(sha256), Some(Sha512Digest::of(bytes)));
+                MetaInfo { version: None, length, hashes }
+            }
+        }
+    }
 }
 
 /// A kind of metadata document.
 ///
 /// Implemented by [`Root`], [`Targets`], [`Snapshot`] and [`Timestamp`].
 pub trait Document: Sized + Clone {
-    /// What `_type` says.
+    /// What `_type` says, in lower case.
     const TYPE: &'static str;
 
     /// Reads the `signed` member of an envelope.
@@ -37,7 +68,7 @@ pub trait Document: Sized + Clone {
     fn encode(&self, dialect: Dialect) -> Object;
 
     /// The version of the document.
-    fn version(&self) -> crate::metadata::Version;
+    fn version(&self) -> Version;
 
     /// When the document may no longer be used.
     fn expires(&self) -> crate::time::UtcTime;
@@ -50,17 +81,19 @@ macro_rules! document {
 
             fn decode(dialect: Dialect, signed: &Object) -> Result<Self, InvalidMetadata> {
                 match dialect {
+                    Dialect::Notary1 => notary1::$room::decode(signed),
                     Dialect::Tuf1 => tuf1::$room::decode(signed),
                 }
             }
 
             fn encode(&self, dialect: Dialect) -> Object {
                 match dialect {
+                    Dialect::Notary1 => notary1::$room::encode(self),
                     Dialect::Tuf1 => tuf1::$room::encode(self),
                 }
             }
 
-            fn version(&self) -> crate::metadata::Version {
+            fn version(&self) -> Version {
                 self.version
             }
 

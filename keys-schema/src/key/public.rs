@@ -71,6 +71,16 @@ impl PublicKey {
         Self::from_spki_der(&pem::decode(text, &[LABEL], PEM_BYTES)?)
     }
 
+    /// As [`Self::from_pem`], and also with the headers `role`, `gun` and `path`, which docker
+    /// and notary write into the files of signers. What they say is not used.
+    ///
+    /// # Errors
+    /// As for [`Self::from_pem`]; other headers as well.
+    pub fn from_pem_with_headers(text: &str) -> Result<Self, InvalidPublicKey> {
+        let block = pem::Block::decode(text, &[LABEL], &["role", "gun", "path"], PEM_BYTES)?;
+        Self::from_spki_der(&block.content)
+    }
+
     /// Reads a raw Ed25519 public key (RFC 8032 5.1.5), the form of TUF metadata.
     ///
     /// # Errors
@@ -137,6 +147,14 @@ impl PublicKey {
         }
     }
 
+    /// The point, if this is a P-256 key.
+    pub(super) const fn p256(&self) -> Option<&p256::ecdsa::VerifyingKey> {
+        match &self.verifier {
+            Verifier::EcdsaP256(key) => Some(key),
+            Verifier::Ed25519(_) | Verifier::RsaPss(_) => None,
+        }
+    }
+
     /// Verifies a signature over `message`: ASN.1 DER for ECDSA (either value of `s`, as
     /// every peer accepts both), 64 bytes for Ed25519, the length of the modulus for RSA.
     ///
@@ -179,6 +197,22 @@ impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PublicKey({} {})", self.algorithm(), self.fingerprint())
     }
+}
+
+/// A P-256 signature in ASN.1 DER, as [`PublicKey::verify`] takes it, in the form of
+/// Notary v1: `r` and `s` with 32 bytes each. `None` for what is no such signature.
+#[must_use]
+pub fn p256_signature_to_raw(der: &[u8]) -> Option<[u8; 64]> {
+    let signature = p256::ecdsa::Signature::from_der(der).ok()?;
+    Some(signature.to_bytes().into())
+}
+
+/// The way back from [`p256_signature_to_raw`]. `None` for another length, and for an `r` or
+/// `s` that is zero or not below the order of the curve.
+#[must_use]
+pub fn p256_signature_from_raw(raw: &[u8]) -> Option<Vec<u8>> {
+    let signature = p256::ecdsa::Signature::from_slice(raw).ok()?;
+    Some(signature.to_der().as_bytes().to_vec())
 }
 
 /// The signature does not verify. Deliberately without a reason.
@@ -376,6 +410,39 @@ mod tests {
                 (bytes[0], bytes[31]) = (low, high);
                 assert!(PublicKey::from_ed25519_bytes(&bytes).is_err(), "{low:x} {high:x}");
             }
+        }
+    }
+
+    #[test]
+    fn p256_signatures_have_two_forms() {
+        let seed = zeroize::Zeroizing::new([5; 32]);
+        let secret = crate::key::SecretKey::from_seed(KeyAlgorithm::EcdsaP256, &seed).unwrap();
+        for message in 0..40_u8 {
+            let der = secret.sign(&[message]);
+            let raw = p256_signature_to_raw(&der).unwrap();
+            assert_eq!(p256_signature_from_raw(&raw), Some(der), "{message}");
+        }
+        let raw = p256_signature_to_raw(&secret.sign(b"")).unwrap();
+        let der = p256_signature_from_raw(&raw).unwrap();
+        // Leading zeros are part of the one form and not of the other.
+        let short = [&[0; 31][..], &[1], &raw[32..]].concat();
+        assert_eq!(p256_signature_from_raw(&short).unwrap()[2..5], [2, 1, 1]);
+
+        let order = hex::decode("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551").unwrap();
+        for bad in [
+            vec![],
+            raw[..63].to_vec(),
+            [&raw[..], &[0]].concat(),
+            [&[0; 32], &raw[32..]].concat(),
+            [&raw[..32], &[0; 32]].concat(),
+            [&order, &raw[32..]].concat(),
+            [&raw[..32], &order].concat(),
+            der.clone(),
+        ] {
+            assert_eq!(p256_signature_from_raw(&bad), None, "{}", hex::encode(bad));
+        }
+        for bad in [&der[..der.len() - 1], &[&der[..], &[0]].concat(), &raw, &[]] {
+            assert_eq!(p256_signature_to_raw(bad), None, "{}", hex::encode(bad));
         }
     }
 

@@ -16,7 +16,7 @@ pub const SALT_BYTES: usize = 32;
 pub const NONCE_BYTES: usize = 24;
 
 /// The label cosign writes since 2.0, and the one before; it reads both.
-const LABELS: [&str; 2] = ["ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY"];
+pub(super) const LABELS: [&str; 2] = ["ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY"];
 const KDF: &str = "scrypt";
 const CIPHER: &str = "nacl/secretbox";
 /// Largest text read, in bytes; the largest key cosign writes (RSA 4096) takes a third.

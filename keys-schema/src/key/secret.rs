@@ -49,7 +49,11 @@ impl SecretKey {
     /// Bad DER or trailing data, algorithms Bulla does not sign with, and a public key
     /// inside that belongs to another secret: signing with it could give the secret away.
     pub fn from_pkcs8_der(der: &[u8]) -> Result<Self, InvalidSecretKey> {
-        let info = PrivateKeyInfoRef::from_der(der).map_err(|_| InvalidSecretKey::Encoding)?;
+        Self::from_pkcs8(&PrivateKeyInfoRef::from_der(der).map_err(|_| InvalidSecretKey::Encoding)?)
+    }
+
+    /// The same, of the parts.
+    pub(super) fn from_pkcs8(info: &PrivateKeyInfoRef<'_>) -> Result<Self, InvalidSecretKey> {
         let key = match info.algorithm.oid {
             algorithm::EC if info.algorithm.parameters_oid() == Ok(algorithm::P256) => {
                 let key = p256::SecretKey::try_from(info.clone()).map_err(|error| p256_error(&error))?;
@@ -110,6 +114,14 @@ impl SecretKey {
         let version_1 = KeypairBytes { secret_key: *seed, public_key: None };
         let pkcs8 = der_bytes(version_1.to_pkcs8_der())?;
         Ok(Self { public, signing: Box::new(Signing::Ed25519(key)), pkcs8 })
+    }
+
+    /// The 32 bytes that [`Self::from_seed`] makes this key of.
+    pub(super) fn seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(match &*self.signing {
+            Signing::EcdsaP256(key) => key.to_bytes().into(),
+            Signing::Ed25519(key) => key.to_bytes(),
+        })
     }
 
     fn check_public_key(&self, claimed: &[u8]) -> Result<(), InvalidSecretKey> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::json::Json;
-use crate::key::{Fingerprint, KeyId, PublicKey};
+use crate::key::{Certificate, Fingerprint, KeyId, PublicKey};
 use crate::metadata::Threshold;
 
 /// A listed key: what it was declared as, and the key itself where its kind is supported.
@@ -12,6 +12,8 @@ use crate::metadata::Threshold;
 pub struct KeyEntry {
     /// The key, if this crate can verify with it.
     pub key: Option<PublicKey>,
+    /// The certificate that it is wrapped in (Notary only).
+    pub certificate: Option<Certificate>,
     /// The object that declared it; `None` for a key that was added here.
     pub declared: Option<Json>,
 }
@@ -20,7 +22,13 @@ impl KeyEntry {
     /// A key that is added to a document.
     #[must_use]
     pub const fn new(key: PublicKey) -> Self {
-        Self { key: Some(key), declared: None }
+        Self { key: Some(key), certificate: None, declared: None }
+    }
+
+    /// A key that is added to a document in a certificate.
+    #[must_use]
+    pub fn certified(certificate: Certificate) -> Self {
+        Self { key: Some(certificate.public_key().clone()), certificate: Some(certificate), declared: None }
     }
 }
 

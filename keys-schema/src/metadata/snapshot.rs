@@ -15,7 +15,8 @@ pub struct Snapshot {
     pub version: Version,
     /// When it may no longer be used.
     pub expires: UtcTime,
-    /// Every targets role there is, and was: a role never leaves (C18).
+    /// Every targets role there is, and was: a role never leaves (C18). In Notary's dialect
+    /// also root.
     pub meta: BTreeMap<RoleName, MetaInfo>,
     /// Members this crate does not interpret.
     pub extra: Object,
@@ -24,8 +25,8 @@ pub struct Snapshot {
 /// What a parent says of a document below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetaInfo {
-    /// Its version.
-    pub version: Version,
+    /// Its version; Notary does not say it.
+    pub version: Option<Version>,
     /// Its length in bytes, if said.
     pub length: Option<u64>,
     /// Its digests, if said.

@@ -107,6 +107,8 @@ pub enum Scope {
     HashPrefixes(Vec<String>),
     /// Paths that match one of these.
     Paths(Vec<PathPattern>),
+    /// Paths that start with one of these; the empty one is every path (Notary only).
+    Prefixes(Vec<String>),
 }
 
 impl Scope {
@@ -119,6 +121,9 @@ impl Scope {
                 prefixes.iter().any(|prefix| digest.starts_with(prefix.as_str()))
             }
             Self::Paths(patterns) => patterns.iter().any(|pattern| pattern.matches(path)),
+            Self::Prefixes(prefixes) => {
+                prefixes.iter().any(|prefix| path.as_str().starts_with(prefix.as_str()))
+            }
         }
     }
 }

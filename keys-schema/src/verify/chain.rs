@@ -11,6 +11,7 @@ use crate::limits;
 use crate::metadata::{KeyTable, MetaInfo, RoleKeys, Root, Snapshot, Targets, Timestamp, Version};
 use crate::names::{DelegatedRoleName, RoleName};
 use crate::time::UtcTime;
+use crate::verify::floor::AcceptedBefore;
 use crate::verify::{Floor, RawMetadata, Verified, VerifyError};
 
 /// The newest root, unexpired.
@@ -72,8 +73,8 @@ impl TrustedRoot {
                 return self.stored_timestamp(floor);
             }
         }
-        if let Some(trusted) = floor.snapshot_version() {
-            refuse_rollback(&RoleName::Snapshot, trusted, new.payload().snapshot.version)?;
+        if let (Some(trusted), Some(listed)) = (floor.snapshot_version(), new.payload().snapshot.version) {
+            refuse_rollback(&RoleName::Snapshot, trusted, listed)?;
         }
         TrustedTimestamp::new(self, new, floor, true)
     }
@@ -132,24 +133,39 @@ impl TrustedTimestamp {
     /// Accepts a snapshot: length and digests as the timestamp says, over the raw bytes
     /// before anything else (C16); signed, with the listed version (C17); every targets role
     /// known before still listed, none older (C18: silent role removal, CVE-2025-2887); not
-    /// expired (C19).
+    /// expired (C19). Notary lists root, by its bytes, and no versions: there the snapshot
+    /// itself must not be older, and targets roles are compared when they are accepted.
     ///
     /// # Errors
     /// Any of these checks.
     pub fn snapshot(self, bytes: Bytes) -> Result<TrustedSnapshot, ChainError> {
+        let now = self.now;
+        let accepted = self.expired_snapshot(bytes)?;
+        refuse_expired(&RoleName::Snapshot, &accepted.snapshot, now)?;
+        Ok(accepted)
+    }
+
+    /// The same but for expiry: a server cannot replace a snapshot whose key it does not hold.
+    pub(super) fn expired_snapshot(self, bytes: Bytes) -> Result<TrustedSnapshot, ChainError> {
         let role = RoleName::Snapshot;
         let root = self.root.payload();
         let bytes = listed_as(bytes, &role, self.wanted())?;
         let new = verify::<Snapshot>(self.root.dialect(), bytes, &role, &root.snapshot, &root.keys)?;
         require_version(&role, self.wanted().version, new.version())?;
+        if let Some(trusted) = self.floor.snapshot_version() {
+            refuse_rollback(&role, trusted, new.version())?;
+        }
+        if let Some(root) = new.payload().meta.get(&RoleName::Root) {
+            listed_as(self.root.bytes().clone(), &RoleName::Root, root)?;
+        }
         for (role, trusted) in self.floor.targets_versions() {
             match new.payload().meta.get(&role) {
-                Some(info) => refuse_rollback(&role, trusted, info.version)?,
-                None => return Err(ChainError::RoleRemoved { role }),
+                Some(MetaInfo { version: Some(listed), .. }) => refuse_rollback(&role, trusted, *listed)?,
+                _ => return Err(ChainError::RoleRemoved { role }),
             }
         }
-        refuse_expired(&role, &new, self.now)?;
-        Ok(TrustedSnapshot { root: self.root, timestamp: self.timestamp, snapshot: new, now: self.now })
+        let Self { root, timestamp, floor, now, .. } = self;
+        Ok(TrustedSnapshot { root, timestamp, snapshot: new, before: floor.targets, now })
     }
 }
 
@@ -159,6 +175,7 @@ pub struct TrustedSnapshot {
     root: Verified<Root>,
     timestamp: Verified<Timestamp>,
     snapshot: Verified<Snapshot>,
+    before: AcceptedBefore,
     now: UtcTime,
 }
 
@@ -184,16 +201,11 @@ impl TrustedSnapshot {
     /// Any of these checks.
     pub fn targets(self, bytes: Bytes) -> Result<TrustedTargets, ChainError> {
         let root = self.root.payload();
-        let targets = accept_targets(
-            &self.root,
-            &self.snapshot,
-            &RoleName::Targets,
-            bytes,
-            (&root.targets, &root.keys),
-            self.now,
-        )?;
-        let Self { root, timestamp, snapshot, now } = self;
-        Ok(TrustedTargets { root, timestamp, snapshot, targets, now })
+        let parents = Parents { root: &self.root, snapshot: &self.snapshot, before: &self.before };
+        let keys = (&root.targets, &root.keys);
+        let targets = accept_targets(parents, &RoleName::Targets, bytes, keys, self.now)?;
+        let Self { root, timestamp, snapshot, before, now } = self;
+        Ok(TrustedTargets { root, timestamp, snapshot, targets, before, now })
     }
 }
 
@@ -204,6 +216,7 @@ pub struct TrustedTargets {
     timestamp: Verified<Timestamp>,
     snapshot: Verified<Snapshot>,
     targets: Verified<Targets>,
+    before: AcceptedBefore,
     now: UtcTime,
 }
 
@@ -287,7 +300,8 @@ impl TrustedTargets {
             },
             (_, None) => return Err(ChainError::NotDelegated { role: name }),
         };
-        accept_targets(&self.root, &self.snapshot, &name, bytes, keys, self.now)
+        let parents = Parents { root: &self.root, snapshot: &self.snapshot, before: &self.before };
+        accept_targets(parents, &name, bytes, keys, self.now)
     }
 }
 
@@ -366,9 +380,16 @@ pub enum ChainError {
     },
 }
 
+/// What a targets role is judged by besides its delegator.
+#[derive(Clone, Copy)]
+struct Parents<'a> {
+    root: &'a Verified<Root>,
+    snapshot: &'a Verified<Snapshot>,
+    before: &'a AcceptedBefore,
+}
+
 fn accept_targets(
-    root: &Verified<Root>,
-    snapshot: &Verified<Snapshot>,
+    Parents { root, snapshot, before }: Parents<'_>,
     role: &RoleName,
     bytes: Bytes,
     (keys, table): (&RoleKeys, &KeyTable),
@@ -376,10 +397,16 @@ fn accept_targets(
 ) -> Result<Verified<Targets>, ChainError> {
     let info = listed(snapshot, role)?;
     let bytes = listed_as(bytes, role, info)?;
-    let targets = RawMetadata::<Targets>::new(root.dialect(), bytes)
-        .verify_as(role, root.payload(), keys, table)
-        .map_err(|source| ChainError::Verify { role: role.clone(), source })?;
+    let verify = |bytes| {
+        RawMetadata::<Targets>::new(root.dialect(), bytes).verify_as(role, root.payload(), keys, table)
+    };
+    let targets = verify(bytes).map_err(|source| ChainError::Verify { role: role.clone(), source })?;
     require_version(role, info.version, targets.version())?;
+    // What the delegator's keys did not sign, or do no more, binds nobody.
+    let accepted = before.get(role).filter(|known| info.version.is_none() && *known != targets.bytes());
+    if let Some(accepted) = accepted.and_then(|known| verify(known.clone()).ok()) {
+        refuse_rollback(role, accepted.version(), targets.version())?;
+    }
     refuse_expired(role, &targets, now)?;
     Ok(targets)
 }
@@ -417,11 +444,11 @@ fn verify<R: Document>(
         .map_err(|source| ChainError::Verify { role: role.clone(), source })
 }
 
-fn require_version(role: &RoleName, listed: Version, found: Version) -> Result<(), ChainError> {
-    if listed != found {
-        return Err(ChainError::Version { role: role.clone(), listed, found });
+fn require_version(role: &RoleName, listed: Option<Version>, found: Version) -> Result<(), ChainError> {
+    match listed {
+        Some(listed) if listed != found => Err(ChainError::Version { role: role.clone(), listed, found }),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn refuse_rollback(role: &RoleName, trusted: Version, found: Version) -> Result<(), ChainError> {

@@ -1,6 +1,7 @@
 //! Floors: what was trusted before, usable only as a lower bound.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -15,7 +16,12 @@ use crate::verify::{RawMetadata, Verified};
 pub struct Floor {
     pub(super) timestamp: Option<Verified<Timestamp>>,
     pub(super) snapshot: Option<Verified<Snapshot>>,
+    pub(super) targets: AcceptedBefore,
 }
+
+/// Targets documents that an earlier run accepted: the lower bound of their versions in
+/// Notary's dialect, whose snapshots list none.
+pub(super) type AcceptedBefore = Arc<BTreeMap<RoleName, Bytes>>;
 
 impl Floor {
     /// No lower bound: the first run.
@@ -36,12 +42,20 @@ impl Floor {
             .and_then(|bytes| RawMetadata::new(dialect, bytes).verify(&root.timestamp, &root.keys).ok());
         let snapshot = snapshot
             .and_then(|bytes| RawMetadata::new(dialect, bytes).verify(&root.snapshot, &root.keys).ok());
-        Self { timestamp, snapshot }
+        Self { timestamp, snapshot, targets: AcceptedBefore::default() }
     }
 
     /// What was verified under the very root that is trusted now.
-    pub(super) const fn verified(timestamp: Verified<Timestamp>, snapshot: Verified<Snapshot>) -> Self {
-        Self { timestamp: Some(timestamp), snapshot: Some(snapshot) }
+    pub(super) fn verified(timestamp: Verified<Timestamp>, snapshot: Verified<Snapshot>) -> Self {
+        let targets = AcceptedBefore::default();
+        Self { timestamp: Some(timestamp), snapshot: Some(snapshot), targets }
+    }
+
+    /// Takes the targets documents along that an earlier run accepted. In Notary's dialect
+    /// nothing else says which versions they had; in TUF's the stored snapshot does.
+    #[must_use]
+    pub fn with_targets(self, documents: BTreeMap<RoleName, Bytes>) -> Self {
+        Self { targets: Arc::new(documents), ..self }
     }
 
     /// The version of the last accepted timestamp.
@@ -52,13 +66,15 @@ impl Floor {
 
     /// The lowest acceptable snapshot version.
     pub(super) fn snapshot_version(&self) -> Option<Version> {
-        let listed = self.timestamp.as_ref().map(|timestamp| timestamp.payload().snapshot.version);
+        let listed = self.timestamp.as_ref().and_then(|timestamp| timestamp.payload().snapshot.version);
         listed.max(self.snapshot.as_ref().map(Verified::version))
     }
 
-    /// The lowest acceptable version of every targets role known so far.
+    /// The lowest acceptable version of every targets role known so far, as far as snapshots
+    /// list versions.
     pub(super) fn targets_versions(&self) -> BTreeMap<RoleName, Version> {
         let Some(snapshot) = &self.snapshot else { return BTreeMap::new() };
-        snapshot.payload().meta.iter().map(|(role, info)| (role.clone(), info.version)).collect()
+        let meta = snapshot.payload().meta.iter();
+        meta.filter_map(|(role, info)| Some((role.clone(), info.version?))).collect()
     }
 }

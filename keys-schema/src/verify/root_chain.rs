@@ -20,6 +20,8 @@ pub struct RootChain {
     /// Online keys of the root that the stored timestamp and snapshot were accepted under.
     stored_under: OnlineKeys,
     steps: usize,
+    /// Whom the certificates of roots in Notary's dialect have to name.
+    repository: Option<RepositoryName>,
 }
 
 impl RootChain {
@@ -30,21 +32,27 @@ impl RootChain {
     pub fn start(dialect: Dialect, root: Bytes, pin: &Pin) -> Result<Self, RootError> {
         let latest = within_limit(root)
             .and_then(|bytes| Ok(RawMetadata::<Root>::new(dialect, bytes).verify_pinned(pin)?))?;
-        Ok(Self { stored_under: OnlineKeys::of(latest.payload()), latest, steps: 0 })
+        Ok(Self::resume(latest))
     }
 
     /// Goes on from a root that was verified before.
     #[must_use]
     pub fn resume(latest: Verified<Root>) -> Self {
-        Self { stored_under: OnlineKeys::of(latest.payload()), latest, steps: 0 }
+        Self { stored_under: OnlineKeys::of(latest.payload()), latest, steps: 0, repository: None }
     }
 
-    /// Requires that the root is made for `repository`. A root that names none passes only if
-    /// `named` is false: a pin for many repositories says nothing else about which is which.
+    /// Requires that the root, and every one after it, is made for `repository`. A root that
+    /// names none passes only if `named` is false: a pin for many repositories says nothing
+    /// else about which is which. In Notary's dialect the certificates name it.
     ///
     /// # Errors
     /// Made for another repository, or for none in particular where one must be named.
-    pub fn require_repository(self, repository: &RepositoryName, named: bool) -> Result<Self, RootError> {
+    pub fn require_repository(mut self, repository: &RepositoryName, named: bool) -> Result<Self, RootError> {
+        if self.latest.dialect() == Dialect::Notary1 {
+            self.latest.require_certificates(repository, None)?;
+            self.repository = Some(repository.clone());
+            return Ok(self);
+        }
         match &self.latest.payload().repository {
             Some(found) if found == repository => Ok(self),
             None if !named => Ok(self),
@@ -80,6 +88,9 @@ impl RootChain {
         if new.version() != wanted {
             return Err(RootError::Version { wanted, found: new.version() });
         }
+        if let Some(repository) = &self.repository {
+            new.require_certificates(repository, None)?;
+        }
         self.latest = new;
         self.steps += 1;
         Ok(())
@@ -103,10 +114,11 @@ impl RootChain {
 
     /// Ends the chain: the last root must not be expired (C9), and `now`, fixed once for the
     /// whole run (C1), must not be before `last_accepted`, the `now` of the last successful
-    /// run (C30: a clock set back revives expired metadata).
+    /// run (C30: a clock set back revives expired metadata). In Notary's dialect its
+    /// certificates must be valid as well; those of earlier roots need not be any more.
     ///
     /// # Errors
-    /// Expired, or the clock went backwards.
+    /// Expired, the clock went backwards, or too few certificates are valid.
     pub fn finish(self, now: UtcTime, last_accepted: Option<UtcTime>) -> Result<TrustedRoot, RootError> {
         if let Some(last_accepted) = last_accepted.filter(|last| now < *last) {
             return Err(RootError::ClockWentBack { now, last_accepted });
@@ -116,6 +128,9 @@ impl RootChain {
                 version: self.latest.version(),
                 expires: self.latest.expires(),
             });
+        }
+        if let Some(repository) = &self.repository {
+            self.latest.require_certificates(repository, Some(now))?;
         }
         Ok(self.finish_expired(now))
     }

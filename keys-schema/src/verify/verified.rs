@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::dialect::{Dialect, Document, Envelope, InvalidMetadata};
+use crate::dialect::{Dialect, Document, Envelope, InvalidMetadata, notary1};
 use crate::digest::Sha256Digest;
 use crate::key::{Fingerprint, KeyId, PublicKey};
-use crate::metadata::{KeyTable, RoleKeys, Root, Targets, Threshold, Version};
+use crate::metadata::{Children, KeyTable, MetaInfo, RoleKeys, Root, Targets, Threshold, Version};
 use crate::names::{RepositoryName, RoleName};
 use crate::time::UtcTime;
 use crate::verify::Pin;
@@ -69,10 +69,13 @@ impl RawMetadata<Targets> {
     ) -> Result<Verified<Targets>, VerifyError> {
         let targets = self.verify(keys, table)?;
         require_repository(root.repository.as_ref(), targets.payload.repository.as_ref())?;
-        match &targets.payload.role {
-            Some(found) if found != role => Err(VerifyError::OtherRole { found: found.clone() }),
-            _ => Ok(targets),
+        if let Some(found) = targets.payload.role.as_ref().filter(|found| *found != role) {
+            return Err(VerifyError::OtherRole { found: found.clone() });
         }
+        if targets.dialect == Dialect::Notary1 {
+            require_direct_children(role, &targets.payload)?;
+        }
+        Ok(targets)
     }
 }
 
@@ -83,7 +86,7 @@ impl RawMetadata<Root> {
     /// # Errors
     /// Malformed bytes, or too few distinct keys on either count.
     pub fn verify_successor(self, old: &Verified<Root>) -> Result<Verified<Root>, VerifyError> {
-        let new = self.verify(&old.payload.root, &old.payload.keys)?;
+        let new = self.verify(&root_keys(old.dialect, &old.payload), &old.payload.keys)?;
         require_repository(old.payload.repository.as_ref(), new.payload.repository.as_ref())?;
         new.require_own_threshold()
     }
@@ -95,7 +98,8 @@ impl RawMetadata<Root> {
     pub fn verify_first(self) -> Result<Verified<Root>, VerifyError> {
         let envelope = Envelope::parse(self.dialect, &self.bytes)?;
         let payload = Root::decode(self.dialect, envelope.signed())?;
-        let signed_by = require_threshold(&envelope, &payload.root, &payload.keys)?;
+        let keys = root_keys(self.dialect, &payload);
+        let signed_by = require_threshold(&envelope, &keys, &payload.keys)?;
         Ok(Verified::new(payload, self, signed_by))
     }
 
@@ -110,7 +114,8 @@ impl RawMetadata<Root> {
             Pin::Digest(_) => Err(VerifyError::NotPinned { found: root.digest }),
             Pin::Keys { fingerprints, threshold } => {
                 let envelope = Envelope::parse(root.dialect, &root.bytes)?;
-                let listed = root.payload.root.keys(&root.payload.keys);
+                let keys = root_keys(root.dialect, &root.payload);
+                let listed = keys.keys(&root.payload.keys);
                 let pinned = listed.filter(|(_, key)| fingerprints.contains(&key.fingerprint()));
                 let signed_by = count(&envelope, pinned);
                 if !threshold.is_met_by(signed_by.len()) {
@@ -183,6 +188,13 @@ impl<R: Document> Verified<R> {
         self.payload.expires()
     }
 
+    /// How a parent document describes these bytes: the digest makes mix-and-match visible
+    /// even where a version was reused.
+    #[must_use]
+    pub fn describe(&self) -> MetaInfo {
+        self.dialect.describe(self.version(), &self.bytes, self.digest)
+    }
+
     /// Verifies the same bytes against the keys of another delegator (C21): what one edge of
     /// the delegation graph accepted, another may not.
     ///
@@ -196,14 +208,52 @@ impl<R: Document> Verified<R> {
 impl Verified<Root> {
     fn require_own_threshold(mut self) -> Result<Self, VerifyError> {
         let envelope = Envelope::parse(self.dialect, &self.bytes)?;
-        self.signed_by = require_threshold(&envelope, &self.payload.root, &self.payload.keys)?;
+        let keys = root_keys(self.dialect, &self.payload);
+        self.signed_by = require_threshold(&envelope, &keys, &self.payload.keys)?;
         Ok(self)
+    }
+
+    /// Requires of a root in Notary's dialect that enough of those who signed it have a
+    /// certificate for `repository`; with `now`, one that is valid then. In TUF's dialect a
+    /// root names its repository itself.
+    ///
+    /// # Errors
+    /// Too few such certificates.
+    pub(super) fn require_certificates(
+        &self,
+        repository: &RepositoryName,
+        now: Option<UtcTime>,
+    ) -> Result<(), VerifyError> {
+        if self.dialect == Dialect::Tuf1 {
+            return Ok(());
+        }
+        let root = &*self.payload;
+        let entries = root.root.key_ids.iter().filter_map(|id| root.keys.get(id));
+        let fitting: BTreeSet<Fingerprint> = entries
+            .filter_map(|entry| entry.certificate.as_ref())
+            .filter(|certificate| certificate.names(repository))
+            .filter(|certificate| now.is_none_or(|now| certificate.is_valid_at(now)))
+            .map(|certificate| certificate.public_key().fingerprint())
+            .filter(|fingerprint| self.signed_by.contains(fingerprint))
+            .collect();
+        if !root.root.threshold.is_met_by(fitting.len()) {
+            return Err(VerifyError::Certificates { threshold: root.root.threshold, fitting: fitting.len() });
+        }
+        Ok(())
     }
 }
 
 /// Why a document was not verified.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
+    /// Too few signers of a root have a valid certificate that names the repository.
+    #[error("{fitting} of {threshold} required root keys have a valid certificate for this repository")]
+    Certificates {
+        /// How many must have one.
+        threshold: Threshold,
+        /// How many have.
+        fitting: usize,
+    },
     /// The bytes are no document of the expected kind.
     #[error(transparent)]
     Metadata(#[from] InvalidMetadata),
@@ -259,6 +309,29 @@ fn require_repository(
     }
 }
 
+/// Who may sign a root. In Notary's dialect these are keys in certificates, never bare ones.
+fn root_keys(dialect: Dialect, root: &Root) -> RoleKeys {
+    let mut keys = root.root.clone();
+    if dialect == Dialect::Notary1 {
+        keys.key_ids.retain(|id| root.keys.get(id).is_some_and(|entry| entry.certificate.is_some()));
+    }
+    keys
+}
+
+/// A document in Notary's dialect does not say which role it is of. But a role can delegate
+/// only to roles right below itself, so that nobody takes a name that is another's to give.
+fn require_direct_children(role: &RoleName, targets: &Targets) -> Result<(), VerifyError> {
+    let Some(delegations) = &targets.delegations else { return Ok(()) };
+    let Children::Roles(children) = &delegations.children else { return Ok(()) };
+    match children.iter().find(|child| !notary1::is_direct_child(role, &child.name)) {
+        None => Ok(()),
+        Some(_) => Err(VerifyError::Metadata(InvalidMetadata::Member {
+            at: "targets.delegations.roles".to_owned(),
+            expected: "roles right below this one",
+        })),
+    }
+}
+
 fn require_threshold(
     envelope: &Envelope,
     keys: &RoleKeys,
@@ -282,7 +355,7 @@ fn count<'a>(
     let mut signed_by = BTreeSet::new();
     for (id, key) in authorised {
         let signature = envelope.signatures().iter().find(|signature| signature.key_id == *id);
-        let Some(signature) = signature.filter(|signature| !signature.bytes.is_empty()) else { continue };
+        let Some(signature) = signature.filter(|signature| signature.fits(key)) else { continue };
         if key.verify(envelope.signed_bytes(), &signature.bytes).is_ok() {
             signed_by.insert(key.fingerprint());
         }

@@ -880,6 +880,7 @@ pub fn changed(before: Option<&Repo>, after: &Repo) -> Submission {
     let known: BTreeSet<&Bytes> = known.values().collect();
     let new = |doc: &Doc| Some(doc.bytes()).filter(|bytes| !known.contains(bytes));
     Submission {
+        snapshot: None,
         roots: after
             .roots
             .iter()

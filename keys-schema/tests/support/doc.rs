@@ -123,7 +123,11 @@ impl Doc {
 
     /// Adds bytes that are no signature.
     pub fn bad_signature(&mut self, id: &str, bytes: &[u8]) -> &mut Self {
-        self.unverifiable.push(Signature { key_id: id.parse().unwrap(), bytes: bytes.to_vec() });
+        self.unverifiable.push(Signature {
+            key_id: id.parse().unwrap(),
+            algorithm: None,
+            bytes: bytes.to_vec(),
+        });
         self
     }
 
@@ -143,12 +147,13 @@ impl Doc {
     pub fn bytes(&self) -> Bytes {
         let payload = canonical(&Json::Object(self.signed.clone()));
         let sign = |(key_id, key): &(KeyId, TestKey)| Signature {
+            algorithm: None,
             key_id: key_id.clone(),
             bytes: key.secret().sign(&payload),
         };
         let mut signatures: Vec<Signature> = self.signers.iter().map(sign).collect();
         signatures.extend(self.unverifiable.iter().cloned());
-        let mut text = String::from_utf8(Envelope::write(self.signed.clone(), &signatures)).unwrap();
+        let mut text = String::from_utf8(Envelope::write(DIALECT, self.signed.clone(), &signatures)).unwrap();
         for (from, to) in &self.rewrites {
             assert!(text.contains(from), "{from} is not in {text}");
             text = text.replacen(from, to, 1);

@@ -6,11 +6,13 @@ use bulla_keys_schema::author::{Delegation, RoleSpec, RootEdit, TargetsEdit};
 use bulla_keys_schema::dialect::tuf1::{file_name, parse_file_name};
 use bulla_keys_schema::digest::{Hashes, Sha256Digest};
 use bulla_keys_schema::json::{Json, Object};
-use bulla_keys_schema::metadata::{MetaInfo, Snapshot, Targets, Threshold, Timestamp, Version};
+use bulla_keys_schema::metadata::{
+    KeyEntry, MetaInfo, Scope, Snapshot, Targets, Threshold, Timestamp, Version,
+};
 use bulla_keys_schema::names::RoleName;
 use bytes::Bytes;
 
-use super::{Doc, Files, TestKey, later, repository};
+use super::{DIALECT, Doc, Files, TestKey, later, repository};
 
 /// Roots, targets, delegated roles, and what the online roles say of them.
 #[derive(Clone)]
@@ -45,13 +47,14 @@ impl Repo {
     /// One key per role; `alice` may speak for `v*` and lists `v1`.
     pub fn new() -> Self {
         let root = RootEdit::first(
+            DIALECT,
             &spec(&[Self::ROOT], 1),
             &spec(&[Self::TARGETS], 1),
             &spec(&[Self::SNAPSHOT], 1),
             &spec(&[Self::TIMESTAMP], 1),
             later(),
         );
-        let mut targets = TargetsEdit::new(RoleName::Targets, Version::FIRST, later());
+        let mut targets = TargetsEdit::new(DIALECT, RoleName::Targets, Version::FIRST, later());
         targets.set_delegation(&delegation("alice", &[Self::ALICE], &["v*"])).unwrap();
         Self {
             roots: vec![Doc::new(&root.unwrap().for_repository(repository()).finish(), &[Self::ROOT])],
@@ -90,7 +93,7 @@ impl Repo {
             let empty = empty.map(|(name, value)| (name.to_owned(), value));
             doc.set("delegations", Json::Object(Object::from(empty)));
         }
-        let mut edit = TargetsEdit::new(RoleName::Targets, Version::FIRST, later());
+        let mut edit = TargetsEdit::new(DIALECT, RoleName::Targets, Version::FIRST, later());
         edit.set_delegation(delegation).unwrap();
         let written = Doc::new(&edit.finish(), &[]);
         for (id, object) in written.get("delegations/keys").unwrap().as_object().unwrap() {
@@ -166,13 +169,13 @@ impl Repo {
 }
 
 /// The file name of a document.
-pub fn file(role: &RoleName, version: Version, consistent: bool) -> String {
+pub fn file(role: &RoleName, version: impl Into<Option<Version>>, consistent: bool) -> String {
     file_name(role, version, consistent)
 }
 
 /// A document of `role` that lists these names, each for [`Repo::MANIFEST`].
 pub fn lists(role: &str, names: &[&str]) -> Targets {
-    let mut edit = TargetsEdit::new(role.parse().unwrap(), Version::FIRST, later());
+    let mut edit = TargetsEdit::new(DIALECT, role.parse().unwrap(), Version::FIRST, later());
     for name in names {
         let length = u64::try_from(Repo::MANIFEST.len()).unwrap();
         edit.set_target(&name.parse().unwrap(), Sha256Digest::of(Repo::MANIFEST), length);
@@ -184,16 +187,16 @@ pub fn lists(role: &str, names: &[&str]) -> Targets {
 pub fn delegation(name: &str, keys: &[TestKey], patterns: &[&str]) -> Delegation {
     Delegation {
         name: name.parse().unwrap(),
-        keys: keys.iter().map(|key| key.public()).collect(),
+        keys: keys.iter().map(|key| KeyEntry::new(key.public())).collect(),
         threshold: Threshold::ONE,
-        patterns: patterns.iter().map(|pattern| pattern.parse().unwrap()).collect(),
+        scope: Scope::Paths(patterns.iter().map(|pattern| pattern.parse().unwrap()).collect()),
         terminating: false,
     }
 }
 
 /// Who shall sign a role.
 fn spec(keys: &[TestKey], threshold: u64) -> RoleSpec {
-    let keys = keys.iter().map(|key| key.public()).collect();
+    let keys = keys.iter().map(|key| KeyEntry::new(key.public())).collect();
     RoleSpec { keys, threshold: Threshold::new(threshold).unwrap() }
 }
 
@@ -205,7 +208,7 @@ fn empty_snapshot() -> Doc {
 
 fn empty_timestamp() -> Doc {
     let snapshot = MetaInfo {
-        version: Version::FIRST,
+        version: Some(Version::FIRST),
         length: None,
         hashes: Some(Hashes::sha256(Sha256Digest::of(b""))),
     };

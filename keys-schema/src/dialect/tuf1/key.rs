@@ -95,7 +95,7 @@ fn read_entry(object: Json, at: &str) -> Result<KeyEntry, InvalidMetadata> {
     keyval.rest()?;
     let key = public.and_then(|public| read_key(keytype, scheme, public));
     fields.rest()?;
-    Ok(KeyEntry { key, declared: Some(object) })
+    Ok(KeyEntry { key, certificate: None, declared: Some(object) })
 }
 
 /// `None` for what cannot be verified with: unknown kinds, and keys whose kind and scheme

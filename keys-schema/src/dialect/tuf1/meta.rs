@@ -9,7 +9,7 @@ use crate::metadata::{MetaInfo, Version};
 
 pub(crate) fn read_info(value: &Json, at: String) -> Result<MetaInfo, InvalidMetadata> {
     let mut fields = Fields::of(value, at)?;
-    let version = fields.need("version", "a number from 1", |v| Version::new(v.as_u64()?))?;
+    let version = fields.need("version", "a number from 1", |v| Version::new(v.as_u64()?)).map(Some)?;
     let length = fields.optional("length", "a number", Json::as_u64)?;
     let hashes = match fields.take("hashes") {
         Some(listed) => Some(read_hashes(listed, fields.path("hashes"))?),
@@ -20,7 +20,10 @@ pub(crate) fn read_info(value: &Json, at: String) -> Result<MetaInfo, InvalidMet
 }
 
 pub(crate) fn write_info(info: &MetaInfo) -> Json {
-    let mut object = Object::from([("version".to_owned(), integer(info.version.get()))]);
+    let mut object = Object::new();
+    if let Some(version) = info.version {
+        object.insert("version".to_owned(), integer(version.get()));
+    }
     if let Some(length) = info.length {
         object.insert("length".to_owned(), integer(length));
     }

@@ -21,16 +21,19 @@ use crate::names::{DelegatedRoleName, RepositoryName, RoleName};
 use crate::time::UtcTime;
 
 /// The file name of a document in a repository with consistent snapshots: the version in
-/// front, except for timestamp; names of roles percent-encoded as a whole.
+/// front if it is known, except for timestamp; names of roles percent-encoded as a whole.
 #[must_use]
-pub fn file_name(role: &RoleName, version: Version, consistent_snapshot: bool) -> String {
+pub fn file_name(role: &RoleName, version: impl Into<Option<Version>>, consistent_snapshot: bool) -> String {
     let prefixed = match role {
         RoleName::Timestamp => false,
         RoleName::Root => true,
         _ => consistent_snapshot,
     };
     let name = encode_role(role);
-    if prefixed { format!("{version}.{name}.json") } else { format!("{name}.json") }
+    match version.into().filter(|_| prefixed) {
+        Some(version) => format!("{version}.{name}.json"),
+        None => format!("{name}.json"),
+    }
 }
 
 /// A role name as one URL path part: everything but letters, digits, `-`, `.`, `_`, `~` is

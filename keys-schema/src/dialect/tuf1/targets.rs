@@ -212,6 +212,8 @@ fn write_role(role: &DelegatedRole) -> Json {
             ("path_hash_prefixes", prefixes.iter().map(String::as_str).collect())
         }
         Scope::Paths(patterns) => ("paths", patterns.iter().map(PathPattern::as_str).collect()),
+        // Never read in this dialect, and no pattern says the same: it then matches nothing.
+        Scope::Prefixes(_) => ("paths", Vec::new()),
     };
     object.insert(member.to_owned(), Json::Array(texts.into_iter().map(Json::from).collect()));
     Json::Object(object)

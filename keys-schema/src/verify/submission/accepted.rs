@@ -4,52 +4,46 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::digest::{Hashes, Sha256Digest};
+use crate::dialect::Dialect;
+use crate::digest::Sha256Digest;
 use crate::limits;
-use crate::metadata::{MetaInfo, Root, Snapshot, TargetInfo, Targets, Timestamp, Version};
-use crate::names::{DelegatedRoleName, RELEASES, RoleName};
+use crate::metadata::{MetaInfo, Root, Snapshot, Targets, Timestamp, Version};
+use crate::names::{DelegatedRoleName, RoleName};
 use crate::time::UtcTime;
-use crate::verify::submission::{CurrentState, Rejection};
+use crate::verify::submission::{CurrentState, Rejection, Retired};
 use crate::verify::{ChainError, Floor, RootChain, TrustedRoot, Verified};
 
 /// An upload that passed every rule, still without snapshot and timestamp.
 #[derive(Clone, Debug)]
 pub struct AcceptedUpdate {
-    before: Option<CurrentState>,
-    new_roots: Vec<Verified<Root>>,
-    root: Verified<Root>,
-    targets: Verified<Targets>,
-    delegated: BTreeMap<DelegatedRoleName, Verified<Targets>>,
-    uploaded: BTreeSet<DelegatedRoleName>,
-    target_files: Vec<Bytes>,
-    now: UtcTime,
+    pub(super) before: Option<CurrentState>,
+    pub(super) new_roots: Vec<Verified<Root>>,
+    pub(super) root: Verified<Root>,
+    pub(super) targets: Verified<Targets>,
+    pub(super) delegated: BTreeMap<DelegatedRoleName, Verified<Targets>>,
+    pub(super) retired: BTreeMap<DelegatedRoleName, Retired>,
+    pub(super) uploaded: BTreeSet<DelegatedRoleName>,
+    pub(super) given_snapshot: Option<Verified<Snapshot>>,
+    pub(super) target_files: Vec<Bytes>,
+    pub(super) now: UtcTime,
 }
 
 impl AcceptedUpdate {
-    pub(super) const fn new(
-        before: Option<CurrentState>,
-        new_roots: Vec<Verified<Root>>,
-        root: Verified<Root>,
-        targets: Verified<Targets>,
-        delegated: BTreeMap<DelegatedRoleName, Verified<Targets>>,
-        uploaded: BTreeSet<DelegatedRoleName>,
-        now: UtcTime,
-    ) -> Self {
-        Self { before, new_roots, root, targets, delegated, uploaded, target_files: Vec::new(), now }
-    }
-
     /// A renewal: nothing uploaded, the online roles are signed anew.
     #[must_use]
     pub fn renewal(state: &CurrentState, now: UtcTime) -> Self {
-        Self::new(
-            Some(state.clone()),
-            Vec::new(),
-            state.root().clone(),
-            state.targets().clone(),
-            state.delegated().clone(),
-            BTreeSet::new(),
+        Self {
+            before: Some(state.clone()),
+            new_roots: Vec::new(),
+            root: state.root().clone(),
+            targets: state.targets().clone(),
+            delegated: state.delegated().clone(),
+            retired: state.retired().clone(),
+            uploaded: BTreeSet::new(),
+            given_snapshot: None,
+            target_files: Vec::new(),
             now,
-        )
+        }
     }
 
     /// The root that the new snapshot and timestamp are to be signed under.
@@ -74,47 +68,30 @@ impl AcceptedUpdate {
             || before.snapshot().reverify(&root.snapshot, &root.keys).is_err()
     }
 
-    /// What the next snapshot lists: every current targets role, and roles that are gone with
-    /// their last version (C18: a role never leaves).
+    /// The snapshot that was uploaded, if its key is not held by the server.
     #[must_use]
-    pub fn meta(&self) -> BTreeMap<RoleName, MetaInfo> {
-        let mut meta =
-            self.before.as_ref().map_or_else(BTreeMap::new, |b| b.snapshot().payload().meta.clone());
-        meta.insert(RoleName::Targets, describe(&self.targets));
-        for (name, document) in &self.delegated {
-            meta.insert(RoleName::Delegated(name.clone()), describe(document));
-        }
-        meta
+    pub const fn given_snapshot(&self) -> Option<&Verified<Snapshot>> {
+        self.given_snapshot.as_ref()
     }
 
-    /// The rules of the role layout: see the module documentation of `submission`.
-    pub(super) fn check_layout(&self) -> Result<(), Rejection> {
+    /// What the next snapshot lists: every current targets role, and roles that are gone with
+    /// their last version (C18: a role never leaves). In Notary's dialect also root, and those
+    /// that are gone only as long as whoever signs the snapshot keeps them.
+    #[must_use]
+    pub fn meta(&self) -> BTreeMap<RoleName, MetaInfo> {
+        if let Some(given) = &self.given_snapshot {
+            return given.payload().meta.clone();
+        }
+        let mut meta =
+            self.before.as_ref().map_or_else(BTreeMap::new, |b| b.snapshot().payload().meta.clone());
+        if self.root.dialect() == Dialect::Notary1 {
+            meta.insert(RoleName::Root, self.root.describe());
+        }
+        meta.insert(RoleName::Targets, self.targets.describe());
         for (name, document) in &self.delegated {
-            for (path, info) in &document.payload().targets {
-                let at_top = self.targets.payload().targets.get(path);
-                if at_top.is_some_and(|top| !is_same(top, info)) {
-                    let role = RoleName::Delegated(name.clone());
-                    return Err(Rejection::SplitTarget { role, path: path.clone() });
-                }
-            }
+            meta.insert(RoleName::Delegated(name.clone()), document.describe());
         }
-        let Some(releases) = self.delegated.iter().find(|(name, _)| name.as_str() == RELEASES) else {
-            return Ok(());
-        };
-        for (path, info) in &releases.1.payload().targets {
-            let vouched = path.parse().is_ok_and(|target| {
-                self.delegated.iter().filter(|(name, _)| name.as_str() != RELEASES).any(|(name, signer)| {
-                    let speaks =
-                        self.targets.payload().delegation(name).is_some_and(|d| d.scope.matches(&target));
-                    let listed = signer.payload().targets.get(path);
-                    speaks && listed.is_some_and(|listed| is_same(listed, info))
-                })
-            });
-            if !vouched {
-                return Err(Rejection::Unvouched { path: path.clone() });
-            }
-        }
-        Ok(())
+        meta
     }
 
     /// Takes target files along, each of which an uploaded document must list.
@@ -146,6 +123,7 @@ impl AcceptedUpdate {
     /// # Errors
     /// A client would refuse the new timestamp or snapshot, or is missing one.
     pub fn seal(self, snapshot: Option<Bytes>, timestamp: Bytes) -> Result<SealedUpdate, SealError> {
+        let snapshot = self.given_snapshot.as_ref().map(|given| given.bytes().clone()).or(snapshot);
         let snapshot_bytes = match (&snapshot, &self.before) {
             (Some(new), _) => new.clone(),
             (None, Some(before)) => before.snapshot().bytes().clone(),
@@ -169,7 +147,11 @@ impl AcceptedUpdate {
             return Err(SealError::SameTimestamp);
         }
         let timestamp = step.timestamp().clone();
-        let accepted = step.snapshot(snapshot_bytes)?;
+        // A snapshot whose key the server does not hold may expire; nobody but its owner can
+        // help that, and a newer timestamp still shows that nothing else has changed.
+        let stays = snapshot.is_none() && self.root.dialect() == Dialect::Notary1;
+        let accepted =
+            if stays { step.expired_snapshot(snapshot_bytes)? } else { step.snapshot(snapshot_bytes)? };
         let is_newer =
             self.before.as_ref().is_none_or(|b| accepted.snapshot().version() > b.snapshot().version());
         if snapshot.is_some() && !is_newer {
@@ -181,8 +163,9 @@ impl AcceptedUpdate {
         let new_snapshot = snapshot.map(|_| accepted.snapshot().clone());
         let documents = self.documents(new_snapshot.as_ref(), &timestamp);
         let snapshot = accepted.snapshot().clone();
-        let state = CurrentState::new(self.root, timestamp, snapshot, self.targets, self.delegated);
-        Ok(SealedUpdate { state, documents, target_files: self.target_files })
+        let Self { root, targets, delegated, retired, target_files, .. } = self;
+        let state = CurrentState::new(root, timestamp, snapshot, targets, delegated, retired);
+        Ok(SealedUpdate { state, documents, target_files })
     }
 
     /// The root as seen by a client that had trusted the state before, expired or not.
@@ -279,19 +262,4 @@ pub enum SealError {
     /// The timestamp has the version of the one before, or an older one.
     #[error("the timestamp is not newer than the one before")]
     SameTimestamp,
-}
-
-/// Whether two roles mean the same bytes.
-fn is_same(one: &TargetInfo, other: &TargetInfo) -> bool {
-    one.hashes == other.hashes && one.length == other.length
-}
-
-/// Version, length and digest: the digest makes mix-and-match visible even where a version
-/// was reused.
-fn describe(document: &Verified<Targets>) -> MetaInfo {
-    MetaInfo {
-        version: document.version(),
-        length: u64::try_from(document.bytes().len()).ok(),
-        hashes: Some(Hashes::sha256(document.digest())),
-    }
 }

@@ -4,13 +4,18 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+use crate::dialect::Dialect;
 use crate::limits;
-use crate::metadata::{Children, Root, Targets, Version};
+use crate::metadata::{Children, Root, Targets};
 use crate::names::{DelegatedRoleName, RELEASES, RoleName};
 use crate::verify::submission::{
-    Authority, CurrentState, Rejection, profile, raw, require_unexpired, require_version,
+    Authority, CurrentState, Rejection, Retired, profile, raw, require_next, require_unexpired,
 };
 use crate::verify::{RawMetadata, Verified};
+
+/// Delegated roles after an upload: those that count, and in Notary's dialect those that do
+/// not.
+type Delegated = (BTreeMap<DelegatedRoleName, Verified<Targets>>, BTreeMap<DelegatedRoleName, Retired>);
 
 /// Follows all delegations from `targets` and verifies every role with the keys of each of
 /// its delegator: uploaded documents, and stored ones whose delegation may have changed.
@@ -19,13 +24,17 @@ use crate::verify::{RawMetadata, Verified};
 /// signs, a search that comes as far as him ends there, as it must (C26); every released tag
 /// is found before, in `releases`, which for that reason cannot be without one. Nor can a
 /// role that the snapshot lists: clients would ask for the document it once had.
+///
+/// In Notary's dialect a stored document that its delegation no longer vouches for retires:
+/// clients of that dialect remove keys from a role and have it signed again later.
 pub(super) fn check(
     current: Option<&CurrentState>,
     root: &Verified<Root>,
     targets: &Verified<Targets>,
     mut uploaded: BTreeMap<DelegatedRoleName, Bytes>,
     authority: &Authority<'_>,
-) -> Result<BTreeMap<DelegatedRoleName, Verified<Targets>>, Rejection> {
+) -> Result<Delegated, Rejection> {
+    let dialect = root.dialect();
     let mut delegated: BTreeMap<DelegatedRoleName, Verified<Targets>> = BTreeMap::new();
     let mut delegators = VecDeque::from([(None, targets.clone())]);
     while let Some((parent, delegator)) = delegators.pop_front() {
@@ -35,35 +44,62 @@ pub(super) fn check(
             let role = RoleName::Delegated(child.name.clone());
             let refused = |source| Rejection::Verify { role: role.clone(), source };
             let twice = delegated.contains_key(&child.name);
-            check_name(&role, parent.as_ref(), twice)?;
+            check_name(dialect, &role, parent.as_ref(), twice)?;
             check_room(&role, parent.as_ref(), current)?;
             let stored = current.and_then(|current| current.delegated().get(&child.name));
+            let retired = current.and_then(|current| current.retired().get(&child.name));
+            let verify = |raw: RawMetadata<Targets>| {
+                raw.verify_as(&role, root.payload(), &child.keys, &delegations.keys).map_err(refused)
+            };
             let document = match (uploaded.remove(&child.name), stored) {
                 (Some(bytes), _) => {
-                    let new = raw::<Targets>(root.dialect(), &role, bytes)?
-                        .verify_as(&role, root.payload(), &child.keys, &delegations.keys)
-                        .map_err(refused)?;
+                    let new = verify(raw(dialect, &role, bytes)?)?;
                     check_new(&role, &new, current, authority)?;
                     new
                 }
                 (None, Some(stored)) if is_unchanged(current, root, &delegator) => stored.clone(),
-                (None, Some(stored)) => RawMetadata::new(root.dialect(), stored.bytes().clone())
-                    .verify_as(&role, root.payload(), &child.keys, &delegations.keys)
-                    .map_err(refused)?,
+                (None, stored) if dialect == Dialect::Notary1 => {
+                    let bytes = stored.map(Verified::bytes).or(retired.map(|retired| &retired.bytes));
+                    let document = bytes.map(|bytes| verify(RawMetadata::new(dialect, bytes.clone())));
+                    let Some(Ok(document)) = document else { continue };
+                    document
+                }
+                (None, Some(stored)) => verify(RawMetadata::new(dialect, stored.bytes().clone()))?,
                 (None, None) if is_new(&role, current) => continue,
                 (None, None) => return Err(Rejection::Missing { role }),
             };
             delegated.insert(child.name.clone(), document.clone());
             delegators.push_back((Some(child.name.clone()), document));
         }
-        if delegated.len() > limits::VISITED_ROLES {
-            return Err(Rejection::TooLarge { role: RoleName::Targets, limit: limits::VISITED_ROLES });
+        let limit = if dialect == Dialect::Notary1 { limits::NOTARY_ROLES } else { limits::VISITED_ROLES };
+        if delegated.len() > limit {
+            return Err(Rejection::TooLarge { role: RoleName::Targets, limit });
         }
     }
-    match uploaded.into_keys().next() {
-        Some(name) => Err(Rejection::NotDelegated { role: RoleName::Delegated(name) }),
-        None => Ok(delegated),
+    if let Some(name) = uploaded.into_keys().next() {
+        return Err(Rejection::NotDelegated { role: RoleName::Delegated(name) });
     }
+    let retired = if dialect == Dialect::Notary1 { retire(current, &delegated)? } else { BTreeMap::new() };
+    Ok((delegated, retired))
+}
+
+/// What was there before and counts no more.
+fn retire(
+    current: Option<&CurrentState>,
+    delegated: &BTreeMap<DelegatedRoleName, Verified<Targets>>,
+) -> Result<BTreeMap<DelegatedRoleName, Retired>, Rejection> {
+    let Some(current) = current else { return Ok(BTreeMap::new()) };
+    let mut retired = current.retired().clone();
+    let retiring = current.delegated().iter().map(|(name, document)| {
+        (name.clone(), Retired { version: document.version(), bytes: document.bytes().clone() })
+    });
+    retired.extend(retiring);
+    retired.retain(|name, _| !delegated.contains_key(name));
+    // Names that were used once are never forgotten, so they must not become too many.
+    if retired.len() > limits::DELEGATIONS {
+        return Err(Rejection::TooLarge { role: RoleName::Targets, limit: limits::DELEGATIONS });
+    }
+    Ok(retired)
 }
 
 /// Whether the state was loaded over this very edge of the graph, under the same name.
@@ -85,9 +121,16 @@ fn is_new(role: &RoleName, current: Option<&CurrentState>) -> bool {
 /// Every role has one delegator, and a delegated role can delegate only to names that start
 /// with its own: otherwise a signer could take a name before the admin does, or name a role
 /// of others with keys of his own and so block every update of it.
-fn check_name(role: &RoleName, parent: Option<&DelegatedRoleName>, twice: bool) -> Result<(), Rejection> {
+fn check_name(
+    dialect: Dialect,
+    role: &RoleName,
+    parent: Option<&DelegatedRoleName>,
+    twice: bool,
+) -> Result<(), Rejection> {
     let what = match parent {
         _ if twice => "two roles delegate to it",
+        // Verified with the document that delegates.
+        _ if dialect == Dialect::Notary1 => return Ok(()),
         Some(parent) if !role.as_str().starts_with(&format!("{parent}.")) => {
             "the name of a role below a delegated role must start with that role's name and a dot"
         }
@@ -113,7 +156,7 @@ fn check_room(
     Ok(())
 }
 
-/// The version after the one the snapshot lists: a name that was delegated before keeps its
+/// The version after the last one of this name: a name that was delegated before keeps its
 /// counter, or clients that saw the old one would take the new one for a rollback.
 fn check_new(
     role: &RoleName,
@@ -121,9 +164,8 @@ fn check_new(
     current: Option<&CurrentState>,
     authority: &Authority<'_>,
 ) -> Result<(), Rejection> {
-    let before = current.and_then(|current| current.snapshot().payload().meta.get(role));
-    let wanted = before.map_or(Some(Version::FIRST), |info| info.version.next());
-    require_version(role, wanted, new.version())?;
+    let before = current.and_then(|current| current.last_version(role));
+    require_next(new.dialect(), role, before, new.version())?;
     require_unexpired(role, new.expires(), authority.now)?;
-    profile::check_targets(role, new.payload(), authority.held_keys)
+    profile::check_targets(new.dialect(), role, new.payload(), authority.held_keys)
 }

@@ -6,11 +6,13 @@
 
 mod accepted;
 mod delegations;
+mod given;
+mod layout;
 mod profile;
 mod state;
 
 pub use accepted::{AcceptedUpdate, SealError, SealedUpdate};
-pub use state::{BrokenState, CurrentState};
+pub use state::{BrokenState, CurrentState, Retired};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +36,8 @@ pub struct Submission {
     pub targets: Option<Bytes>,
     /// New delegated targets.
     pub delegated: BTreeMap<DelegatedRoleName, Bytes>,
+    /// A new snapshot, in Notary's dialect, of a repository whose owner holds the key.
+    pub snapshot: Option<Bytes>,
     /// Bytes of targets that the uploaded documents list.
     pub target_files: Vec<Bytes>,
 }
@@ -60,8 +64,9 @@ impl Submission {
         current: Option<&CurrentState>,
         authority: &Authority<'_>,
     ) -> Result<AcceptedUpdate, Rejection> {
-        let now = authority.now;
-        if self.roots.is_empty() && self.targets.is_none() && self.delegated.is_empty() {
+        // Notary's clients publish nothing at all to have the online roles renewed.
+        let may_be_empty = dialect == Dialect::Notary1 && current.is_some();
+        if self.is_empty() && !may_be_empty {
             return Err(Rejection::Empty);
         }
         let roots = check_roots(dialect, current, self.roots, authority)?;
@@ -72,10 +77,34 @@ impl Submission {
         };
         let targets = check_targets(dialect, current, self.targets, &root, authority)?;
         let uploaded: BTreeSet<_> = self.delegated.keys().cloned().collect();
-        let delegated = delegations::check(current, &root, &targets, self.delegated, authority)?;
-        let update = AcceptedUpdate::new(current.cloned(), roots, root, targets, delegated, uploaded, now);
+        let (delegated, retired) = delegations::check(current, &root, &targets, self.delegated, authority)?;
+        let update = AcceptedUpdate {
+            before: current.cloned(),
+            new_roots: roots,
+            root,
+            targets,
+            delegated,
+            retired,
+            uploaded,
+            given_snapshot: None,
+            target_files: Vec::new(),
+            now: authority.now,
+        };
+        if dialect == Dialect::Notary1 {
+            return update.with_given_snapshot(self.snapshot, authority.held_keys);
+        }
+        if self.snapshot.is_some() {
+            return Err(Rejection::OnlineRole { role: RoleName::Snapshot });
+        }
         update.check_layout()?;
         update.with_target_files(self.target_files)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.roots.is_empty()
+            && self.targets.is_none()
+            && self.delegated.is_empty()
+            && self.snapshot.is_none()
     }
 }
 
@@ -92,20 +121,22 @@ fn check_roots(
     for bytes in uploaded {
         let raw = raw::<Root>(dialect, &RoleName::Root, bytes)?;
         let before = roots.last().or_else(|| current.map(CurrentState::root));
-        let (root, wanted) = match before {
-            Some(before) => (raw.verify_successor(before), before.version().next()),
+        let root = match before {
+            Some(before) => raw.verify_successor(before),
             // A repository begins with whatever root its consumers will pin.
-            None => (raw.verify_first(), Some(Version::FIRST)),
+            None => raw.verify_first(),
         };
-        let root = root.map_err(|source| Rejection::Verify { role: RoleName::Root, source })?;
+        let refused = |source| Rejection::Verify { role: RoleName::Root, source };
+        let root = root.map_err(refused)?;
         require_repository(root.payload(), authority.repository)?;
-        require_version(&RoleName::Root, wanted, root.version())?;
-        profile::check_root(root.payload(), authority.held_keys)?;
+        root.require_certificates(authority.repository, Some(authority.now)).map_err(refused)?;
+        require_next(dialect, &RoleName::Root, before.map(Verified::version), root.version())?;
+        profile::check_root(dialect, root.payload(), authority.held_keys)?;
         roots.push(root);
     }
     if let Some(newest) = roots.last() {
         require_unexpired(&RoleName::Root, newest.expires(), authority.now)?;
-        profile::check_online_keys(newest.payload(), authority.held_keys)?;
+        profile::check_online_keys(dialect, newest.payload(), authority.held_keys)?;
     }
     Ok(roots)
 }
@@ -135,10 +166,9 @@ fn check_targets(
     let targets = raw::<Targets>(dialect, &role, bytes)?
         .verify_as(&role, root.payload(), keys, table)
         .map_err(refused)?;
-    let wanted = current.map_or(Some(Version::FIRST), |current| current.targets().version().next());
-    require_version(&role, wanted, targets.version())?;
+    require_next(dialect, &role, current.map(|current| current.targets().version()), targets.version())?;
     require_unexpired(&role, targets.expires(), authority.now)?;
-    profile::check_targets(&role, targets.payload(), authority.held_keys)?;
+    profile::check_targets(dialect, &role, targets.payload(), authority.held_keys)?;
     Ok(targets)
 }
 
@@ -176,6 +206,12 @@ pub enum Rejection {
         /// Which role.
         role: RoleName,
     },
+    /// The server signs this role itself.
+    #[error("{role} cannot be uploaded, the server signs it")]
+    OnlineRole {
+        /// Which role.
+        role: RoleName,
+    },
     /// Root does not list enough online keys that this server holds.
     #[error("root lists too few {role} keys held by this server")]
     OnlineKeys {
@@ -206,6 +242,15 @@ pub enum Rejection {
         role: RoleName,
         /// Which name.
         path: TargetPath,
+    },
+    /// An uploaded snapshot says something else than what is stored and uploaded: clients
+    /// would ask for documents that nobody has.
+    #[error("the snapshot {what}: {role}")]
+    Snapshot {
+        /// The role that it lists or does not list.
+        role: RoleName,
+        /// What is wrong.
+        what: &'static str,
     },
     /// Two roles list a name with different digests or lengths; clients would disagree on
     /// which counts.
@@ -277,6 +322,27 @@ fn require_repository(root: &Root, repository: &RepositoryName) -> Result<(), Re
             source: VerifyError::OtherRepository { found: Some(found.clone()) },
         }),
         _ => Ok(()),
+    }
+}
+
+/// The version after `before`. A role begins with 1, but in Notary's dialect: there clients
+/// sign a role once before they publish it, or go on counting where they were before the
+/// repository was removed (a root can only have been signed twice).
+fn require_next(
+    dialect: Dialect,
+    role: &RoleName,
+    before: Option<Version>,
+    found: Version,
+) -> Result<(), Rejection> {
+    let begins = match (dialect, role) {
+        (Dialect::Tuf1, _) => 1,
+        (Dialect::Notary1, RoleName::Root) => 2,
+        (Dialect::Notary1, _) => limits::FIRST_VERSION,
+    };
+    match before {
+        None if found.get() <= begins => Ok(()),
+        None => require_version(role, Some(Version::FIRST), found),
+        Some(before) => require_version(role, before.next(), found),
     }
 }
 

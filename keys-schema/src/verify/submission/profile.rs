@@ -3,21 +3,29 @@
 
 use std::collections::BTreeSet;
 
+use crate::dialect::Dialect;
 use crate::key::Fingerprint;
 use crate::limits;
-use crate::metadata::{Children, DelegatedRole, KeyTable, RoleKeys, Root, Scope, Targets, TopLevelRole};
+use crate::metadata::{
+    Children, DelegatedRole, KeyTable, RoleKeys, Root, Scope, Targets, Threshold, TopLevelRole,
+};
 use crate::names::{RELEASES, RoleName, TargetPath};
 use crate::verify::submission::Rejection;
 
 /// What holds for every root of a chain: who holds a key of one in the middle could lead the
 /// clients that stopped there another way.
-pub(super) fn check_root(root: &Root, held: &BTreeSet<Fingerprint>) -> Result<(), Rejection> {
-    if !root.consistent_snapshot {
+pub(super) fn check_root(
+    dialect: Dialect,
+    root: &Root,
+    held: &BTreeSet<Fingerprint>,
+) -> Result<(), Rejection> {
+    // In Notary's dialect files are asked for by digest, whatever this member says.
+    if dialect == Dialect::Tuf1 && !root.consistent_snapshot {
         return refuse(&RoleName::Root, "consistent_snapshot must be true");
     }
     for role in TopLevelRole::ALL {
         let name = role_name(role);
-        let fingerprints = check_keys(&name, root.role(role), &root.keys)?;
+        let fingerprints = check_keys(dialect, &name, root.role(role), &root.keys)?;
         if matches!(role, TopLevelRole::Root | TopLevelRole::Targets) {
             refuse_held(&name, &fingerprints, held)?;
         }
@@ -25,18 +33,42 @@ pub(super) fn check_root(root: &Root, held: &BTreeSet<Fingerprint>) -> Result<()
     Ok(())
 }
 
-/// The newest root must let this server sign what it has to sign.
-pub(super) fn check_online_keys(root: &Root, held: &BTreeSet<Fingerprint>) -> Result<(), Rejection> {
+/// The newest root must let this server sign what it has to sign. In Notary's dialect its owner
+/// may hold the key of the snapshot.
+pub(super) fn check_online_keys(
+    dialect: Dialect,
+    root: &Root,
+    held: &BTreeSet<Fingerprint>,
+) -> Result<(), Rejection> {
     for role in [TopLevelRole::Snapshot, TopLevelRole::Timestamp] {
-        let keys = root.role(role);
-        if !keys.threshold.is_met_by(keys.fingerprints(&root.keys).intersection(held).count()) {
+        let may_be_held_elsewhere = dialect == Dialect::Notary1 && role == TopLevelRole::Snapshot;
+        if !may_be_held_elsewhere && !is_held(root, role, held) {
             return Err(Rejection::OnlineKeys { role: role_name(role) });
         }
     }
     Ok(())
 }
 
+/// Whether the keys in `held` can sign `role`.
+pub(super) fn is_held(root: &Root, role: TopLevelRole, held: &BTreeSet<Fingerprint>) -> bool {
+    let keys = root.role(role);
+    keys.threshold.is_met_by(keys.fingerprints(&root.keys).intersection(held).count())
+}
+
+/// Notary's clients read any name and any path prefix; only keys are looked at there.
 pub(super) fn check_targets(
+    dialect: Dialect,
+    role: &RoleName,
+    targets: &Targets,
+    held: &BTreeSet<Fingerprint>,
+) -> Result<(), Rejection> {
+    match dialect {
+        Dialect::Notary1 => check_delegated_keys(dialect, targets, held),
+        Dialect::Tuf1 => check_tuf_targets(role, targets, held),
+    }
+}
+
+fn check_tuf_targets(
     role: &RoleName,
     targets: &Targets,
     held: &BTreeSet<Fingerprint>,
@@ -62,14 +94,31 @@ pub(super) fn check_targets(
         return refuse(role, "releases must not delegate: every tag in it needs a signer");
     }
     for child in children {
-        let name = RoleName::Delegated(child.name.clone());
-        check_child(&name, child)?;
-        let fingerprints = check_keys(&name, &child.keys, &delegations.keys)?;
-        refuse_held(&name, &fingerprints, held)?;
+        check_child(&RoleName::Delegated(child.name.clone()), child)?;
     }
+    check_delegated_keys(Dialect::Tuf1, targets, held)?;
     let releases_at = children.iter().position(|child| child.name.as_str() == RELEASES);
     if releases_at.is_some_and(|at| at > 0) {
         return refuse(role, "releases must be the first delegation");
+    }
+    Ok(())
+}
+
+fn check_delegated_keys(
+    dialect: Dialect,
+    targets: &Targets,
+    held: &BTreeSet<Fingerprint>,
+) -> Result<(), Rejection> {
+    let Some(delegations) = &targets.delegations else { return Ok(()) };
+    let Children::Roles(children) = &delegations.children else { return Ok(()) };
+    for child in children {
+        let name = RoleName::Delegated(child.name.clone());
+        // A role that lost all its keys, and waits for new ones.
+        if dialect == Dialect::Notary1 && child.keys.key_ids.is_empty() {
+            continue;
+        }
+        let fingerprints = check_keys(dialect, &name, &child.keys, &delegations.keys)?;
+        refuse_held(&name, &fingerprints, held)?;
     }
     Ok(())
 }
@@ -87,8 +136,11 @@ fn check_child(name: &RoleName, child: &DelegatedRole) -> Result<(), Rejection> 
     Ok(())
 }
 
-/// Every key usable, no key material twice, and enough keys for the threshold.
+/// Every key usable, no key material twice, and enough keys for the threshold. In Notary's
+/// dialect a renewed certificate stands beside the old one for a while: with a threshold of
+/// one, that misleads nobody's count.
 fn check_keys(
+    dialect: Dialect,
     role: &RoleName,
     keys: &RoleKeys,
     table: &KeyTable,
@@ -99,11 +151,12 @@ fn check_keys(
     let mut fingerprints = BTreeSet::new();
     for (_, key) in keys.keys(table) {
         let fingerprint = key.fingerprint();
-        if !fingerprints.insert(fingerprint) {
+        let is_twice = !fingerprints.insert(fingerprint);
+        if is_twice && (dialect == Dialect::Tuf1 || keys.threshold > Threshold::ONE) {
             return Err(Rejection::DuplicateKey { role: role.clone(), fingerprint });
         }
     }
-    if fingerprints.len() != keys.key_ids.len() {
+    if keys.keys(table).count() != keys.key_ids.len() {
         return refuse(role, "every key id must name a P-256, Ed25519 or RSA-PSS key");
     }
     if !keys.threshold.is_met_by(fingerprints.len()) {

@@ -9,7 +9,9 @@ use bulla_keys_schema::author::{Delegation, Draft, RoleSpec, RootEdit, TargetsEd
 use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::key::{KeyAlgorithm, PublicKey, SecretKey, Signer};
-use bulla_keys_schema::metadata::{Children, Delegations, RoleKeys, Targets, Threshold, Version};
+use bulla_keys_schema::metadata::{
+    Children, Delegations, KeyEntry, RoleKeys, Scope, Targets, Threshold, Version,
+};
 use bulla_keys_schema::names::{DelegatedRoleName, RELEASES, RoleName};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::wire;
@@ -44,7 +46,7 @@ impl Publishers {
         let signers: Vec<_> = (0..signers)
             .map(|at| (parse::<DelegatedRoleName>(&format!("ci-{at}")), key(at as u64 + 1)))
             .collect();
-        let mut edit = TargetsEdit::new(RoleName::Targets, Version::FIRST, expires());
+        let mut edit = TargetsEdit::new(Dialect::Tuf1, RoleName::Targets, Version::FIRST, expires());
         let everyone = signers.iter().map(|(_, key)| key.public_key().clone()).collect();
         set_delegation(&mut edit, parse(RELEASES), everyone);
         for (name, key) in &signers {
@@ -71,19 +73,25 @@ impl Publishers {
 
     /// The upload that creates a repository with these online keys.
     pub fn creation(&self, online: &wire::OnlineKeys) -> Body {
-        let admin = RoleSpec { keys: vec![self.admin.public_key().clone()], threshold: Threshold::ONE };
+        let admin = RoleSpec {
+            keys: vec![KeyEntry::new(self.admin.public_key().clone())],
+            threshold: Threshold::ONE,
+        };
         let held = |key: &wire::OnlineKey| RoleSpec {
-            keys: vec![PublicKey::from_pem(&key.public_key).expect("the server's key is readable")],
+            keys: vec![KeyEntry::new(
+                PublicKey::from_pem(&key.public_key).expect("the server's key is readable"),
+            )],
             threshold: Threshold::ONE,
         };
         let (snapshot, timestamp) = (held(&online.snapshot), held(&online.timestamp));
-        let root = RootEdit::first(&admin, &admin, &snapshot, &timestamp, self.expires);
+        let root = RootEdit::first(Dialect::Tuf1, &admin, &admin, &snapshot, &timestamp, self.expires);
         let root = root.expect("each role has one key").finish();
         let signed = Draft::new(DIALECT, root.clone()).sign_root(&[&self.admin], None);
         let mut body = Body::new();
         add_part(&mut body, "1.root", signed.expect("the root is signed by its key").bytes());
 
-        let mut targets = TargetsEdit::new(RoleName::Targets, Version::FIRST, self.expires).finish();
+        let mut targets =
+            TargetsEdit::new(Dialect::Tuf1, RoleName::Targets, Version::FIRST, self.expires).finish();
         targets.delegations = Some(self.delegations.clone());
         let signed = Draft::new(DIALECT, targets).sign(&[&self.admin], &root.targets, &root.keys);
         add_part(&mut body, "1.targets", signed.expect("targets are signed by their key").bytes());
@@ -93,7 +101,7 @@ impl Publishers {
             _ => self.sign_document(
                 RELEASES,
                 0,
-                TargetsEdit::new(parse(RELEASES), Version::FIRST, self.expires).finish(),
+                TargetsEdit::new(Dialect::Tuf1, parse(RELEASES), Version::FIRST, self.expires).finish(),
             ),
         };
         add_part(&mut body, "1.releases", &releases);
@@ -119,7 +127,7 @@ impl Publishers {
     }
 
     fn sign(&self, role: &str, signer: usize, version: Version) -> Vec<u8> {
-        let mut edit = TargetsEdit::new(parse(role), version, self.expires);
+        let mut edit = TargetsEdit::new(Dialect::Tuf1, parse(role), version, self.expires);
         for tag in 0..TAGS {
             // The last version up to this one whose turn the tag was.
             let moved = (0..=version.get()).rev().find(|at| at % TAGS == tag).unwrap_or(0);
@@ -151,8 +159,9 @@ fn target_digest(signer: usize, tag: u64, moved: u64) -> Sha256Digest {
 }
 
 fn set_delegation(edit: &mut TargetsEdit, name: DelegatedRoleName, keys: Vec<PublicKey>) {
-    let patterns = vec![parse("*")];
-    let delegation = Delegation { name, keys, threshold: Threshold::ONE, patterns, terminating: false };
+    let scope = Scope::Paths(vec![parse("*")]);
+    let keys = keys.into_iter().map(KeyEntry::new).collect();
+    let delegation = Delegation { name, keys, threshold: Threshold::ONE, scope, terminating: false };
     edit.set_delegation(&delegation).expect("each key stands once");
 }
 
