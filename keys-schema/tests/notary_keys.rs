@@ -28,8 +28,8 @@ use bulla_keys_schema::names::RoleName;
 use bulla_keys_schema::time::UtcTime;
 use zeroize::Zeroizing;
 
-/// The passphrase of all fixtures.
-const FIXTURES: &str = "randompass";
+/// The passphrases of the two fixtures. Their README names the first for both.
+const PASSPHRASES: [(&str, &str); 2] = [("notary0.1", "randompass"), ("notary0.3", "password")];
 
 fn fixtures() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/notary-v1/compatibility");
@@ -79,7 +79,10 @@ fn notary_id(key: &PublicKey) -> String {
 fn every_private_key_is_the_one_that_its_name_says() {
     let Some(folder) = fixtures() else { return };
     let (mut opened, mut refused) = (0, 0);
-    for path in files(&folder, "key") {
+    let keys = |(fixture, right): (&str, &'static str)| {
+        files(&folder.join(fixture), "key").into_iter().map(move |path| (path, right))
+    };
+    for (path, right) in PASSPHRASES.into_iter().flat_map(keys) {
         let shown = path.display();
         let file = match KeyFile::parse(&fs::read_to_string(&path).unwrap()) {
             Ok(file) => file,
@@ -92,7 +95,7 @@ fn every_private_key_is_the_one_that_its_name_says() {
         };
         assert_eq!((file.protection, file.gun), (Protection::Md5, None), "{shown}");
         let KeyFileContent::Encrypted(key) = file.content else { panic!("{shown} is in the clear") };
-        let secret = key.open(&passphrase(FIXTURES)).unwrap_or_else(|error| panic!("{shown}: {error}"));
+        let secret = key.open(&passphrase(right)).unwrap_or_else(|error| panic!("{shown}: {error}"));
         let (id, role) = match path.file_stem().unwrap().to_str().unwrap().split_once('_') {
             // The layout of 0.1 has the role in the name.
             Some((id, _)) => (id.to_owned(), None),
@@ -250,8 +253,57 @@ fn our_key_files_look_like_those_of_notary() {
     let (ours, theirs) = (body(&ours), body(&theirs));
     assert_eq!(ours.len(), theirs.len());
     // All but salt, IV and ciphertext.
-    for part in [0..36, 44..63, 79..82] {
+    for part in [0..35, 43..62, 78..81] {
         assert_eq!(ours[part.clone()], theirs[part.clone()], "{part:?}");
     }
-    assert_eq!((&ours[36..44], &ours[63..79]), (&[7; 8][..], &[9; 16][..]));
+    assert_eq!((&ours[35..43], &ours[62..78]), (&[7; 8][..], &[9; 16][..]));
+}
+
+/// Debian's notary, which opens what it lists when it changes a passphrase; `None` where
+/// there is none.
+fn notary() -> Option<PathBuf> {
+    let program = std::env::var_os("BULLA_PEERS_DEBIAN").map(PathBuf::from);
+    let program = program.map(|folder| folder.join("bookworm/usr/bin/notary")).filter(|path| path.is_file());
+    if program.is_none() {
+        skip("no notary; hint: source .ci/peers");
+    }
+    program
+}
+
+#[test]
+fn notary_uses_the_key_files_that_we_write() {
+    let Some(program) = notary() else { return };
+    let folder = std::env::temp_dir().join(format!("bulla-notary-keys-{}", std::process::id()));
+    fs::create_dir_all(folder.join("private")).unwrap();
+    let alice = "alice".parse().unwrap();
+    for (algorithm, role) in [(KeyAlgorithm::EcdsaP256, &RoleName::Root), (KeyAlgorithm::Ed25519, &alice)] {
+        let secret = SecretKey::from_seed(algorithm, &Zeroizing::new([5; 32])).unwrap();
+        let labels = NotaryKeyLabels { role, gun: None, path: None };
+        let written = write_notary_key(&secret, &passphrase("correct horse"), labels, [7; 8], [9; 16]);
+        let id = notary_id(secret.public_key());
+        let path = folder.join(format!("private/{id}.key"));
+        fs::write(&path, &written).unwrap();
+        let change = |passphrase: &str| {
+            Command::new(&program)
+                .args(["-d", folder.to_str().unwrap(), "key", "passwd", &id])
+                .env("NOTARY_ROOT_PASSPHRASE", passphrase)
+                .env("NOTARY_DELEGATION_PASSPHRASE", passphrase)
+                .stdin(Stdio::null())
+                .output()
+                .unwrap()
+        };
+        assert!(!change("wrong horse").status.success(), "{algorithm}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), written);
+        let changed = change("correct horse");
+        assert!(changed.status.success(), "{algorithm}: {}", String::from_utf8_lossy(&changed.stdout));
+        // It wrote the file anew, with a salt of its own.
+        let rewritten = fs::read_to_string(&path).unwrap();
+        assert_ne!(rewritten, written);
+        assert_eq!(rewritten.len(), written.len());
+        let file = KeyFile::parse(&rewritten).unwrap();
+        assert_eq!(file.role.as_deref(), Some(role.as_str()));
+        let KeyFileContent::Encrypted(key) = file.content else { panic!("in the clear") };
+        assert_eq!(key.open(&passphrase("correct horse")).unwrap().public_key(), secret.public_key());
+    }
+    fs::remove_dir_all(&folder).unwrap();
 }
