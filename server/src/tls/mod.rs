@@ -14,6 +14,9 @@ pub use development::{DevelopmentTls, DevelopmentTlsError};
 
 /// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, with a chain and a key from PEM files.
 ///
+/// Clients of Notary open a connection for each request. Whoever can resume a session is spared
+/// a handshake; tickets hold the state, so that no number of other clients pushes it out.
+///
 /// # Errors
 /// A file cannot be read, or key and certificate do not belong together.
 pub fn from_pem_files(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
@@ -34,6 +37,9 @@ pub fn from_pem_files(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig
             source,
         })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Tickets)?;
+    // One is enough for whoever comes back, and each costs everybody else.
+    config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
 }
 
@@ -54,6 +60,9 @@ pub enum TlsError {
         /// Which file.
         path: PathBuf,
     },
+    /// No keys for session tickets: the system gives no random numbers.
+    #[error("cannot make keys for session tickets: {0}")]
+    Tickets(rustls::Error),
     /// Certificate and key cannot be used together.
     #[error("cannot use certificate {} with key {}: {source}", certificate.display(), key.display())]
     Unfit {
