@@ -37,12 +37,14 @@ pub struct Ack {
     pub number: u64,
     /// How its documents were made.
     pub shape: Shape,
+    /// Its place in the feed, which is the number of its record.
+    pub position: Position,
 }
 
 impl fmt::Display for Ack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Shape { large, salt } = self.shape;
-        write!(f, "ack {} {} {salt} {large} .", self.repository, self.number)
+        write!(f, "ack {} {} {salt} {large} {} .", self.repository, self.number, self.position.0)
     }
 }
 
@@ -52,11 +54,12 @@ impl FromStr for Ack {
     /// Refuses lines that were cut off.
     fn from_str(line: &str) -> Result<Self, ()> {
         let fields: Vec<&str> = line.split(' ').collect();
-        let ["ack", repository, number, salt, large, "."] = fields[..] else { return Err(()) };
+        let ["ack", repository, number, salt, large, position, "."] = fields[..] else { return Err(()) };
         Ok(Self {
             repository: repository.parse().map_err(drop)?,
             number: number.parse().map_err(drop)?,
             shape: Shape { large: large.parse().map_err(drop)?, salt: salt.parse().map_err(drop)? },
+            position: Position(position.parse().map_err(drop)?),
         })
     }
 }
@@ -92,8 +95,15 @@ impl Running {
 
     /// Waits until it has printed so many lines, [`READY`] included, or has ended.
     pub fn wait_for_lines(&mut self, count: usize) {
+        self.wait_for(count, |_| true);
+    }
+
+    /// Waits until it has printed so many lines that are `wanted`, or has ended.
+    pub fn wait_for(&mut self, count: usize, wanted: impl Fn(&str) -> bool) {
         let start = Instant::now();
-        while self.lines.lock().unwrap().len() < count && self.child.try_wait().unwrap().is_none() {
+        let printed =
+            |lines: &Mutex<Vec<String>>| lines.lock().unwrap().iter().filter(|line| wanted(line)).count();
+        while printed(&self.lines) < count && self.child.try_wait().unwrap().is_none() {
             assert!(start.elapsed() < Duration::from_secs(60), "the program prints nothing");
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -147,7 +157,7 @@ pub async fn verify(data: &Path, acks: &[Ack]) {
 }
 
 async fn verify_ack(store: &dyn TrustStore, ack: &Ack) {
-    let Ack { repository, number, shape } = ack;
+    let Ack { repository, number, shape, .. } = ack;
     let head = store.head(repository).await.unwrap();
     let reached = head.expect("the repository is there").current[&RoleName::Targets].version.get();
     assert!(reached >= *number, "{ack}: the head is at {reached}");
@@ -168,11 +178,13 @@ async fn verify_feed(store: &dyn TrustStore, acks: &[Ack]) {
         after = last.position;
         for change in changes {
             let targets = change.documents.iter().find(|(role, ..)| *role == RoleName::Targets).unwrap();
-            *seen.entry((change.repository.clone(), targets.1.get())).or_insert(0) += 1;
+            let places: &mut Vec<_> = seen.entry((change.repository.clone(), targets.1.get())).or_default();
+            places.push(change.position);
         }
     }
     for ack in acks {
-        assert_eq!(seen.get(&(ack.repository.clone(), ack.number)), Some(&1), "{ack} in the feed");
+        let places = seen.get(&(ack.repository.clone(), ack.number));
+        assert_eq!(places, Some(&vec![ack.position]), "{ack} in the feed");
     }
 }
 

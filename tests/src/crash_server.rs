@@ -1,6 +1,8 @@
 //! The real server in crash tests: `bullad` as a process of its own, and the lines in which
 //! the helper `server-writer` tells what it was promised.
 
+pub mod known;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -23,12 +25,33 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// One line of `server-writer`, in JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
+    /// A publish is about to be sent. One of the next three follows.
+    Sent {
+        /// Which one: the id that it carries.
+        operation: String,
+        /// To which repository.
+        repository: String,
+    },
     /// The server acknowledged a publish.
     Published {
+        /// Which one.
+        operation: String,
         /// Which repository.
         repository: String,
         /// What it answered.
         receipt: Receipt,
+    },
+    /// The server refused a publish: somebody else was faster, or too much is going on.
+    Refused {
+        /// Which one.
+        operation: String,
+    },
+    /// The connection ended before the whole answer to a publish was there.
+    Unanswered {
+        /// Which one.
+        operation: String,
+        /// The HTTP status, if at least that had come.
+        status: Option<u16>,
     },
     /// The server showed a timestamp with a higher version than before.
     Shown {
@@ -52,6 +75,11 @@ pub enum Event {
 /// The events among some lines. A line that was cut off is none.
 pub fn events<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<Event> {
     lines.into_iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Whether a line of `server-writer` says that it runs, or what the server answered.
+pub fn is_answer(line: &str) -> bool {
+    !matches!(serde_json::from_str(line), Ok(Event::Sent { .. }))
 }
 
 /// Whether servers can be bound to the life of whoever starts them; if not, that is said aloud.

@@ -1,22 +1,19 @@
 //! What clients of the real server see after crashes, power cuts and failing disks: what was
 //! acknowledged is there, byte for byte, and nobody was shown a state that is gone.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bulla_keys_schema::digest::Sha256Digest;
-use bulla_keys_schema::names::RoleName;
-use bulla_keys_schema::wire::{Change, ChangeList, DocumentRef, Head, Receipt, document_file_name};
 use bulla_tests::crash::{Cut, READY, Running, copy_folder, powercut, strace};
-use bulla_tests::crash_server::{Event, KEK, ServerProcess, can_start, events};
-use bulla_tests::peers::{ForeignClient, Repository};
+use bulla_tests::crash_server::known::Known;
+use bulla_tests::crash_server::{Event, KEK, can_start, events, is_answer};
+use bulla_tests::crash_trace::{JournalTrace, failing_once};
 use bulla_tests::programs::program;
-use futures_util::{FutureExt as _, StreamExt as _};
-use reqwest::Client;
+use futures_util::FutureExt as _;
 use tempfile::TempDir;
 
 /// System calls that change what is on the disk. strace counts each of them by itself, and
@@ -37,8 +34,9 @@ const WRITING: [&str; 14] = [
     "mkdir",
     "sync_file_range",
 ];
-/// Requests that a judge has under way at the same time.
-const AT_ONCE: usize = 8;
+/// Those of sled on its file. Its threads make them, so the main thread's, which come first,
+/// would hide them: they are counted alone as well.
+const INDEX_WRITING: [&str; 5] = ["write", "pwrite64", "fsync", "fdatasync", "sync_file_range"];
 
 fn writer() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_server-writer"))
@@ -78,7 +76,7 @@ async fn killed_in_the_middle_of_concurrent_publishes() {
     for round in 0..kills {
         let large = if round % 3 == 0 { 200_000 } else { 600 };
         let mut running = Running::start(write_to(&data, 8, large));
-        running.wait_for_lines(2);
+        running.wait_for(2, is_answer);
         std::thread::sleep(moment(round, 50, 350));
         let new = known.learn(&running.kill());
         let mut server = known.judge(&data, new).await;
@@ -97,10 +95,10 @@ async fn killed_in_the_middle_of_concurrent_publishes() {
     eprintln!("{count} acknowledged publishes survived {kills} kills");
 }
 
-/// Killed at writing calls all over a start, from an absent folder with all that `--dev`
-/// makes, and from one that was left by a kill in the middle of publishes.
+/// Killed at the first, second, third ... writing call of a start, from an absent folder with
+/// all that `--dev` makes, and from one that was left by a kill in the middle of publishes.
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_writing_calls_of_a_start() {
+async fn killed_at_every_writing_call_of_a_start() {
     if !can_start() {
         return;
     }
@@ -110,16 +108,16 @@ async fn killed_at_writing_calls_of_a_start() {
         if before == "killed" {
             let data = folder.path().join("before/data");
             let mut running = Running::start(write_to(&data, 4, 200_000));
-            running.wait_for_lines(30);
+            running.wait_for(30, is_answer);
             known.learn(&running.kill());
             assert!(!known.acks.is_empty());
             // Where `--dev` looks for it.
             private_file(&data.join("kek"), KEK);
         }
         let mut kills = 0;
-        for call in WRITING {
-            let mut when = 1;
-            loop {
+        let points = WRITING.map(|call| (call, None));
+        for (call, only) in points.into_iter().chain(INDEX_WRITING.map(|call| (call, Some("index/db")))) {
+            for when in 1.. {
                 assert!(when < 5_000, "the start never gets through");
                 let round = folder.path().join("round");
                 if before == "killed" {
@@ -128,7 +126,7 @@ async fn killed_at_writing_calls_of_a_start() {
                     std::fs::create_dir_all(&round).unwrap();
                 }
                 let data = round.join("data");
-                let Some(started) = start_killed_at(call, when, &data) else { return };
+                let Some(started) = start_killed_at(call, when, only, &data) else { return };
                 assert!(started_normally(&data), "{before}: killed at {call} {when}, it starts no more");
                 if before == "killed" {
                     known.judge(&data, 0).await;
@@ -139,7 +137,6 @@ async fn killed_at_writing_calls_of_a_start() {
                     break;
                 }
                 kills += 1;
-                when += if std::env::var_os("BULLA_EVERY_CALL").is_some() { 1 } else { when };
             }
         }
         assert!(kills > 10, "{before}: killed only at {kills} calls");
@@ -152,12 +149,15 @@ fn private_file(path: &Path, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// Starts the server to be killed at the `when`th `call` of one of its threads; tells whether
-/// it came to listen all the same. `None` without strace.
-fn start_killed_at(call: &str, when: u64, data: &Path) -> Option<bool> {
+/// Starts the server to be killed at the `when`th `call` of one of its threads, of those on
+/// `only` this file if one is named; tells whether it came to listen all the same. `None`
+/// without strace.
+fn start_killed_at(call: &str, when: u64, only: Option<&str>, data: &Path) -> Option<bool> {
     let inject = format!("inject={call}:signal=SIGKILL:when={when}");
     let trace = format!("trace={call}");
-    let args = ["-o", "/dev/null", "-e", &trace, "-e", &inject];
+    let only = only.map(|file| data.join(file).display().to_string());
+    let mut args = vec!["-o", "/dev/null", "-e", &trace, "-e", &inject];
+    args.extend(only.iter().flat_map(|file| ["-P", file]));
     let mut command = strace(&args, &program("bullad"))?;
     command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data"]).arg(data);
     let mut running = Running::start(command);
@@ -264,6 +264,127 @@ async fn failing_syncs_end_the_server() {
     }
 }
 
+/// One sync of the journal fails, all others would succeed. Nobody tries again, no publish
+/// that it would have covered is acknowledged, the server ends, and what was acknowledged
+/// before is whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_failed_sync_would_cover_is_not_acknowledged() {
+    if !can_start() {
+        return;
+    }
+    let (mut failures, mut acknowledged, mut in_flight) = (0, 0, 0);
+    for error in ["EIO", "ENOSPC"] {
+        for (publishers, when, large) in [(1, 12, 600), (4, 60, 600), (4, 40, 200_000)] {
+            let folder = TempDir::new().unwrap();
+            let (data, log) = (folder.path().join("data"), folder.path().join("strace"));
+            let args = failing_once(&data, &log, "fdatasync", error, when);
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            let Some(mut command) = strace(&args, &writer()) else { return };
+            command.args(arguments(&data, publishers, large));
+            let (status, lines) = Running::start(command).wait();
+            assert!(!status.success(), "{error} {when}: the server went on");
+            let trace = JournalTrace::read(&std::fs::read_to_string(&log).unwrap());
+            trace.assert_failed_once("fdatasync", error);
+            assert_eq!(trace.syncs, when - 1, "{error}");
+            assert!(trace.written > trace.synced, "nothing stood under the sync: {trace:?}");
+            let told = Told::read(&lines);
+            assert!(told.ended.starts_with("signal: 6 "), "{error} {when}: {}", told.ended);
+            assert!(!told.positions.is_empty(), "{error} {when}: nothing was acknowledged before");
+            for position in &told.positions {
+                assert!(*position <= trace.synced, "{error} {when}: {position} after {}", trace.synced);
+            }
+            let mut known = Known::default();
+            known.learn(&lines);
+            let mut server = known.judge(&data, 0).await;
+            // The records are there all the same: only the answer of the disk was a lie.
+            let covered = known.feed(&server, trace.synced).await;
+            assert!(!covered.is_empty(), "{error} {when}: no publish stood under the sync");
+            for (position, change) in covered {
+                assert!(position <= trace.written, "{position} after {}", trace.written);
+                let repository = change.repository.to_string();
+                assert!(told.unanswered.contains(&repository), "{repository}: {:?}", told.unanswered);
+            }
+            known.follow(&server).await;
+            assert!(server.stop().success(), "{error} {when}: the server does not stop in order");
+            check(&data);
+            failures += 1;
+            acknowledged += told.positions.len();
+            in_flight += told.unanswered.len();
+        }
+    }
+    eprintln!(
+        "{failures} failed syncs: {acknowledged} publishes acknowledged before, {in_flight} in flight got no answer"
+    );
+}
+
+/// The sync that makes the journal's first file durable fails: the server does not come to
+/// listen, and the next start finds nothing wrong.
+#[test]
+fn a_failed_first_sync_of_the_journal_ends_the_start() {
+    for error in ["EIO", "ENOSPC"] {
+        let folder = TempDir::new().unwrap();
+        let (data, log) = (folder.path().join("data"), folder.path().join("strace"));
+        let args = failing_once(&data, &log, "fsync", error, 1);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let Some(mut command) = strace(&args, &program("bullad")) else { return };
+        command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data"]).arg(&data);
+        let (status, lines) = Running::start(command).wait();
+        assert!(!status.success(), "{error}: the server went on");
+        assert_eq!(lines, Vec::<String>::new(), "{error}: it listens");
+        JournalTrace::read(&std::fs::read_to_string(&log).unwrap()).assert_failed_once("fsync", error);
+        assert!(started_normally(&data), "{error}: it starts no more");
+        check(&data);
+    }
+}
+
+/// What became of every publish of one `server-writer`.
+#[derive(Default)]
+struct Told {
+    /// Where those that were acknowledged stand in the feed.
+    positions: Vec<u64>,
+    /// The repositories of those that got no answer at all.
+    unanswered: Vec<String>,
+    /// How the server ended.
+    ended: String,
+}
+
+impl Told {
+    /// Checks that each publish that was sent was acknowledged, refused, or got not even a
+    /// status, and that at least one was in flight when the server ended.
+    fn read(lines: &[String]) -> Self {
+        let mut told = Self::default();
+        let mut in_flight = BTreeMap::new();
+        for event in events(lines.iter().map(String::as_str)) {
+            let answered = match event {
+                Event::Sent { operation, repository } => {
+                    assert_eq!(in_flight.insert(operation, repository), None, "an id was used twice");
+                    continue;
+                }
+                Event::Published { operation, receipt, .. } => {
+                    told.positions.push(receipt.position);
+                    operation
+                }
+                Event::Refused { operation } => operation,
+                Event::Unanswered { operation, status } => {
+                    assert_eq!(status, None, "half an answer");
+                    told.unanswered.extend(in_flight.get(&operation).cloned());
+                    operation
+                }
+                Event::Ended { status } => {
+                    told.ended = status;
+                    continue;
+                }
+                Event::Shown { .. } => continue,
+                Event::Surprise { answer } => panic!("the server answers {answer}"),
+            };
+            assert!(in_flight.remove(&answered).is_some(), "{answered} was not sent");
+        }
+        assert_eq!(in_flight, BTreeMap::new(), "nobody knows what became of them");
+        assert!(!told.unanswered.is_empty(), "nothing was in flight");
+        told
+    }
+}
+
 /// The judge of all tests here notices a folder that lost what was acknowledged, also when
 /// the high-water mark, which would tell the server, is lost with it.
 #[tokio::test(flavor = "multi_thread")]
@@ -276,7 +397,7 @@ async fn a_folder_from_before_is_noticed() {
     let mut known = Known::default();
     for round in 0..2 {
         let mut running = Running::start(write_to(&data, 4, 600));
-        running.wait_for_lines(60);
+        running.wait_for(60, is_answer);
         known.learn(&running.kill());
         if round == 0 {
             copy_folder(&data, &old);
@@ -309,199 +430,4 @@ fn check(data: &Path) {
     let checked = Command::new(program("bullad")).arg("check").arg(data).stdin(Stdio::null()).output();
     let checked = checked.unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
-}
-
-/// Everything that the server has ever told to anybody.
-#[derive(Default)]
-struct Known {
-    acks: Vec<(String, Receipt)>,
-    shown: BTreeMap<String, u64>,
-    followers: BTreeMap<String, Follower>,
-    http: Client,
-}
-
-/// Clients of others that remember what they saw of one repository.
-struct Follower {
-    root: Vec<u8>,
-    memory: TempDir,
-}
-
-impl Known {
-    /// Adds what a `server-writer` has printed. Returns how many publishes were known before.
-    fn learn(&mut self, lines: &[String]) -> usize {
-        let before = self.acks.len();
-        for event in events(lines.iter().map(String::as_str)) {
-            match event {
-                Event::Published { repository, receipt } => {
-                    self.saw(&repository, receipt.current[&RoleName::Timestamp].version.get());
-                    self.acks.push((repository, receipt));
-                }
-                Event::Shown { repository, version } => self.saw(&repository, version),
-                Event::Surprise { answer } => panic!("the server answers {answer}"),
-                Event::Ended { .. } => {}
-            }
-        }
-        before
-    }
-
-    fn saw(&mut self, repository: &str, version: u64) {
-        let highest = self.shown.entry(repository.to_owned()).or_default();
-        *highest = version.max(*highest);
-    }
-
-    /// Starts the server again and compares what it serves with what it had acknowledged from
-    /// the `first` publish on, and with everything it had shown. Returns it, still running.
-    async fn judge(&self, data: &Path, first: usize) -> ServerProcess {
-        let server = start_again(data);
-        for (repository, shown) in &self.shown {
-            let timestamp: serde_json::Value = self.json(&server, &tuf(repository, "timestamp.json")).await;
-            let served = timestamp["signed"]["version"].as_u64().unwrap();
-            assert!(served >= *shown, "{repository}: timestamp {shown} was shown, now it is {served}");
-        }
-        let new = &self.acks[first..];
-        self.judge_heads(&server, new).await;
-        self.judge_feed(&server, new).await;
-        let mut seen = HashSet::new();
-        let documents = new.iter().flat_map(|(repository, receipt)| {
-            let versioned = receipt.current.iter().filter(|(role, _)| **role != RoleName::Timestamp);
-            versioned.map(move |(role, document)| (repository.as_str(), role, document))
-        });
-        let documents = documents.filter(|(repository, role, document)| {
-            seen.insert((repository.to_string(), role.to_string(), document.version.get()))
-        });
-        let reads = documents
-            .map(|(repository, role, document)| self.judge_document(&server, repository, role, document));
-        futures_util::stream::iter(reads).buffer_unordered(AT_ONCE).collect::<()>().await;
-        server
-    }
-
-    /// The served bytes are those that were acknowledged, and so is the image they list.
-    async fn judge_document(
-        &self,
-        server: &ServerProcess,
-        repository: &str,
-        role: &RoleName,
-        document: &DocumentRef,
-    ) {
-        let name = document_file_name(role, Some(document.version));
-        let bytes = self.bytes(server, &tuf(repository, &name)).await;
-        assert_eq!(bytes.len() as u64, document.length, "{repository} {name}");
-        assert_eq!(Sha256Digest::of(&bytes), document.sha256, "{repository} {name}");
-        let content: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-        let Some(digest) = content["signed"]["targets"]["latest"]["hashes"]["sha256"].as_str() else {
-            return;
-        };
-        let target = self.bytes(server, &format!("/tuf/{repository}/targets/{digest}.latest")).await;
-        assert_eq!(
-            hex::encode(Sha256Digest::of(&target).as_bytes()),
-            digest,
-            "{repository} {name}: its image"
-        );
-    }
-
-    /// No role stands behind a version that was acknowledged.
-    async fn judge_heads(&self, server: &ServerProcess, new: &[(String, Receipt)]) {
-        let last: BTreeMap<&str, &Receipt> =
-            new.iter().map(|(repository, receipt)| (repository.as_str(), receipt)).collect();
-        for (repository, _) in last {
-            let head: Head = self.json(server, &format!("/api/v1/repositories/{repository}/head")).await;
-            for (_, receipt) in new.iter().filter(|(name, _)| name == repository) {
-                for (role, document) in &receipt.current {
-                    let now = &head.current[role];
-                    assert!(now.version >= document.version, "{repository}: {role} is at {}", now.version);
-                    let same = now.version != document.version || now.sha256 == document.sha256;
-                    assert!(same, "{repository}: two documents {} of {role}", now.version);
-                }
-            }
-        }
-    }
-
-    /// Every acknowledged publish stands once in the feed, at the position it was told.
-    async fn judge_feed(&self, server: &ServerProcess, new: &[(String, Receipt)]) {
-        let Some(first) = new.iter().map(|(_, receipt)| receipt.position).min() else { return };
-        let mut after = first - 1;
-        let mut feed: BTreeMap<u64, Change> = BTreeMap::new();
-        loop {
-            let page: ChangeList = self.json(server, &format!("/api/v1/changes?after={after}")).await;
-            if page.changes.is_empty() {
-                break;
-            }
-            after = page.next;
-            for change in page.changes {
-                let position = change.position;
-                assert!(feed.insert(position, change).is_none(), "two changes at {position}");
-            }
-        }
-        for (repository, receipt) in new {
-            let change =
-                feed.get(&receipt.position).unwrap_or_else(|| panic!("{receipt:?} is not in the feed"));
-            assert_eq!(change.repository.as_str(), repository, "at {}", receipt.position);
-            let timestamp = change.documents.iter().find(|document| document.role == RoleName::Timestamp);
-            let timestamp = timestamp.expect("every publish brings a timestamp");
-            assert_eq!(timestamp.sha256, receipt.current[&RoleName::Timestamp].sha256, "{repository}");
-        }
-    }
-
-    /// Two foreign clients verify every repository with their memory of all times before, and
-    /// download an image.
-    async fn follow(&mut self, server: &ServerProcess) {
-        for (repository, shown) in self.shown.clone() {
-            if !self.followers.contains_key(&repository) {
-                let root = self.bytes(server, &tuf(&repository, "1.root.json")).await;
-                self.followers.insert(repository.clone(), Follower { root, memory: TempDir::new().unwrap() });
-            }
-            let follower = &self.followers[&repository];
-            let served = Repository {
-                metadata_url: format!("{}/tuf/{repository}/metadata", server.url),
-                targets_url: format!("{}/tuf/{repository}/targets", server.url),
-                root: follower.root.clone(),
-                ca_cert: None,
-                now: None,
-            };
-            for client in [ForeignClient::SigstoreTuf, ForeignClient::Tough] {
-                let memory = follower.memory.path().join(client.name());
-                let seen = client.follow(&served, &memory, Some("latest")).await;
-                let seen =
-                    seen.unwrap_or_else(|refused| panic!("{} of {repository}: {refused:?}", client.name()));
-                assert!(
-                    seen.timestamp >= shown && seen.target.is_some(),
-                    "{} of {repository}",
-                    client.name()
-                );
-            }
-        }
-    }
-
-    async fn json<T: serde::de::DeserializeOwned>(&self, server: &ServerProcess, path: &str) -> T {
-        serde_json::from_slice(&self.bytes(server, path).await).unwrap()
-    }
-
-    async fn bytes(&self, server: &ServerProcess, path: &str) -> Vec<u8> {
-        let request = self.http.get(format!("{}{path}", server.url)).bearer_auth(&server.token);
-        let answer = request.send().await.unwrap_or_else(|error| panic!("{path}: {error}"));
-        assert!(answer.status().is_success(), "{path}: {}", answer.status());
-        answer.bytes().await.unwrap().to_vec()
-    }
-}
-
-fn tuf(repository: &str, file: &str) -> String {
-    format!("/tuf/{repository}/metadata/{file}")
-}
-
-/// Starts the server again. One that was killed holds its lock until the kernel has buried
-/// it, which nobody here is told.
-fn start_again(data: &Path) -> ServerProcess {
-    let begin = Instant::now();
-    loop {
-        match ServerProcess::start(&program("bullad"), data) {
-            Ok(server) => return server,
-            Err(said)
-                if said.contains("in use by another process")
-                    && begin.elapsed() < Duration::from_secs(10) =>
-            {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            Err(said) => panic!("it does not start again: {said}"),
-        }
-    }
 }

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bulla_keys_schema::dialect::Dialect;
 use bulla_server::store::embedded::{
     BackupError, EmbeddedStore, Options, RestoreError, backup, default_mark, restore, verify_backup,
 };
-use bulla_server::store::{HeadToken, PublishError, StoreError, TrustStore as _};
+use bulla_server::store::{HeadToken, LastVersions, Publication, PublishError, StoreError, TrustStore as _};
 use bulla_tests::crash::copy_folder;
-use bulla_tests::store_contract::{Shape, assert_readable, name, publication, publish_run};
+use bulla_tests::store_contract::{Shape, assert_readable, name, publication, publish_run, removal, version};
 use tempfile::TempDir;
 
 const SHAPE: Shape = Shape { large: 7_000, salt: 0 };
@@ -75,6 +76,28 @@ async fn backups_of_a_running_store_grow_and_restore() {
         }
     }
     assert_readable(&copy, &name("example.com/a"), 1, SHAPE).await;
+    assert_eq!(copy.check().await.unwrap(), store.check().await.unwrap());
+}
+
+/// What only the records of a head and of a removal say is in the backup too.
+#[tokio::test]
+async fn backups_carry_dialects_and_removals() {
+    let folders = Folders::new();
+    let (data, out, there) = (folders.at("data"), folders.at("out"), folders.at("restored"));
+    let (notary, gone) = (name("example.com/notary"), name("example.com/gone"));
+    let store = EmbeddedStore::open(&data, &options()).unwrap();
+    let first = Publication { dialect: Dialect::Notary1, ..publication(&notary, None, 1, SHAPE) };
+    store.publish(first).await.unwrap();
+    let last = publish_run(&store, &gone, None, 1..=4, SHAPE).await;
+    store.remove(removal(&gone, last.token, 0)).await.unwrap();
+    backup(&data, &out).unwrap();
+    restore(&out, &there, &options()).unwrap();
+    let copy = EmbeddedStore::open(&there, &options()).unwrap();
+    assert_eq!(copy.head(&notary).await.unwrap().unwrap().dialect, Dialect::Notary1);
+    assert_eq!(copy.head(&notary).await.unwrap(), store.head(&notary).await.unwrap());
+    let known = LastVersions { timestamp: version(4), snapshot: version(4) };
+    assert_eq!(copy.last_versions(&gone).await.unwrap(), Some(known));
+    assert_eq!(copy.last_versions(&notary).await.unwrap(), None);
     assert_eq!(copy.check().await.unwrap(), store.check().await.unwrap());
 }
 

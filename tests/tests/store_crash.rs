@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use bulla_tests::crash::{Ack, Cut, READY, Running, acks, copy_folder, powercut, strace, verify};
+use bulla_tests::crash_trace::{JournalTrace, failing_once};
 use tempfile::TempDir;
 
 /// System calls that change what is on the disk. strace counts each of them by itself.
@@ -157,6 +158,37 @@ async fn failing_disks_end_the_process() {
             assert!(!status.success(), "{call} {error} {when}: the process went on");
             let acknowledged = lines(&found);
             assert!(acknowledged.len() < 4 * when, "{call} {error} {when}: {} acks", acknowledged.len());
+            verify(&data, &acknowledged).await;
+        }
+    }
+}
+
+/// One sync of the journal fails, in the middle of a segment or where a new one begins; all
+/// others would succeed. Nobody tries again, no record that it would have covered is
+/// acknowledged, the process ends, what was acknowledged before is there.
+#[tokio::test]
+async fn what_a_failed_sync_would_cover_is_not_acknowledged() {
+    for error in ["EIO", "ENOSPC"] {
+        for (call, when) in [("fdatasync", 12), ("fdatasync", 200), ("fsync", 1)] {
+            let folder = TempDir::new().unwrap();
+            let (data, log) = (folder.path().join("data"), folder.path().join("strace"));
+            // The journal's first file, which another thread makes, is there already.
+            assert!(write_to(&data, 0, 0, 0).status().unwrap().success());
+            let args = failing_once(&data, &log, call, error, when);
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            let Some(mut command) = strace(&args, &writer()) else { return };
+            command.args(arguments(&data, 4, 600, 0));
+            let (status, found) = Running::start(command).wait();
+            assert!(!status.success(), "{call} {error} {when}: the process went on");
+            let trace = JournalTrace::read(&fs::read_to_string(&log).unwrap());
+            trace.assert_failed_once(call, error);
+            // A new segment is synced before anything stands in it.
+            assert_eq!(trace.written > trace.synced, call == "fdatasync", "{trace:?}");
+            let acknowledged = lines(&found);
+            assert!(!acknowledged.is_empty(), "{call} {error} {when}: nothing was acknowledged");
+            for ack in &acknowledged {
+                assert!(ack.position.0 <= trace.synced, "{ack}: synced is {}", trace.synced);
+            }
             verify(&data, &acknowledged).await;
         }
     }

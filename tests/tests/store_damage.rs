@@ -185,8 +185,20 @@ async fn folders_that_cannot_be_used_are_told_apart() {
     assert!(matches!(EmbeddedStore::open(&data, &options()), Err(OpenError::InUse { .. })));
     assert!(matches!(check_journal(&data), Err(OpenError::InUse { .. })));
     store.close().await.unwrap();
-    fs::write(data.join("FORMAT"), "bulla store 99\n").unwrap();
-    assert!(matches!(EmbeddedStore::open(&data, &options()), Err(OpenError::Format { .. })));
+    for other in ["bulla store 1", "bulla store 99"] {
+        fs::write(data.join("FORMAT"), format!("{other}\n")).unwrap();
+        let refused = EmbeddedStore::open(&data, &options());
+        let Err(error @ OpenError::Format { .. }) = refused else { panic!("{refused:?}") };
+        let words = error.to_string();
+        let (first, hint) = words.split_once("\nhint: ").unwrap();
+        let known = "bulla store 2";
+        assert!(
+            first.ends_with(&format!("has the format `{other}`, this program reads `{known}`")),
+            "{words}"
+        );
+        assert!(hint.contains("the version of bullad that wrote it"), "{words}");
+        assert!(check_journal(&data).is_err(), "{other}");
+    }
     fs::remove_file(data.join("FORMAT")).unwrap();
     assert!(matches!(EmbeddedStore::open(&data, &options()), Err(OpenError::NotAStore { .. })));
 }

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::RoleName;
 use bytes::Bytes;
 
-use super::{DocumentRef, Head, Publication, PublishError};
+use super::{DocumentRef, Head, LastVersions, Publication, PublishError};
 
 /// Longest name of an actor, in bytes.
 const ACTOR_BYTES: usize = 1_024;
@@ -35,11 +36,13 @@ pub(super) struct InspectedDocument {
 ///
 /// # Errors
 /// [`PublishError::Invalid`]: one version with two contents, a current document that differs
-/// from the one that came along, no current timestamp, or an overlong actor.
+/// from the one that came along, no current timestamp or snapshot, or an overlong actor.
 pub(super) fn inspect(publication: &Publication) -> Result<Inspected, PublishError> {
     actor(&publication.actor)?;
-    if !publication.current.contains_key(&RoleName::Timestamp) {
-        return Err(invalid("there is no current timestamp".to_owned()));
+    for role in [RoleName::Timestamp, RoleName::Snapshot] {
+        if !publication.current.contains_key(&role) {
+            return Err(invalid(format!("there is no current {role}")));
+        }
     }
     let mut documents: BTreeMap<(RoleName, Version), InspectedDocument> = BTreeMap::new();
     for new in &publication.documents {
@@ -80,6 +83,39 @@ pub(super) fn actor(actor: &str) -> Result<(), PublishError> {
     Ok(())
 }
 
+/// Whether a repository may be written in `dialect` after `previous` (G10).
+///
+/// # Errors
+/// [`PublishError::Invalid`] names both dialects.
+pub(super) fn same_dialect(dialect: Dialect, previous: Option<&Head>) -> Result<(), PublishError> {
+    match previous.map(|head| head.dialect) {
+        Some(before) if before != dialect => {
+            Err(invalid(format!("the repository is written in {before:?}, not in {dialect:?}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is remembered of a repository that is removed at `head`.
+///
+/// # Errors
+/// [`PublishError::Invalid`]: a head without timestamp or snapshot, which no publication makes.
+pub(super) fn last_versions(head: &Head) -> Result<LastVersions, PublishError> {
+    let version = |role| {
+        let found = head.current.get(&role).map(|reference| reference.version);
+        found.ok_or_else(|| invalid(format!("there is no current {role}")))
+    };
+    Ok(LastVersions { timestamp: version(RoleName::Timestamp)?, snapshot: version(RoleName::Snapshot)? })
+}
+
+/// The higher versions of what two removals of one name left.
+pub(super) fn highest(earlier: Option<LastVersions>, last: LastVersions) -> LastVersions {
+    earlier.map_or(last, |earlier| LastVersions {
+        timestamp: earlier.timestamp.max(last.timestamp),
+        snapshot: earlier.snapshot.max(last.snapshot),
+    })
+}
+
 /// Whether every current document is new or was current before (G7).
 ///
 /// # Errors
@@ -116,6 +152,14 @@ pub(super) fn unused(role: &RoleName, version: Version, previous: Option<&Head>)
 /// The roles that the server signs anew by itself.
 pub(super) const fn is_renewable(role: &RoleName) -> bool {
     matches!(role, RoleName::Snapshot | RoleName::Timestamp)
+}
+
+/// Whether what a renewal brought of `role` may go once later renewals replaced it (G5).
+pub(super) const fn is_replaceable(dialect: Dialect, role: &RoleName) -> bool {
+    match dialect {
+        Dialect::Tuf1 => is_renewable(role),
+        Dialect::Notary1 => matches!(role, RoleName::Timestamp),
+    }
 }
 
 /// The error for a second content of one version (G5).

@@ -14,8 +14,8 @@ use bytes::Bytes;
 
 use super::inspect::{self, inspect};
 use super::{
-    Change, ChangeKind, CheckReport, DocumentRef, Head, HeadToken, OperationId, Position, Publication,
-    PublicationKind, PublishError, Published, Removal, SealedOnlineKeys, StoreError, TrustStore,
+    Change, ChangeKind, CheckReport, DocumentRef, Head, HeadToken, LastVersions, OperationId, Position,
+    Publication, PublicationKind, PublishError, Published, Removal, SealedOnlineKeys, StoreError, TrustStore,
 };
 
 /// A store in memory.
@@ -31,6 +31,7 @@ struct State {
     seq: u64,
     repositories: BTreeMap<RepositoryName, Repository>,
     keys: BTreeMap<RepositoryName, SealedOnlineKeys>,
+    removed: BTreeMap<RepositoryName, LastVersions>,
     operations: BTreeMap<[u8; 16], (RepositoryName, u64)>,
     feed: Vec<Change>,
 }
@@ -90,6 +91,7 @@ impl TrustStore for MemoryStore {
         state.expect(&publication.repository, publication.expected)?;
         let before = state.repositories.get(&publication.repository);
         let previous = before.map(|found| &*found.head);
+        inspect::same_dialect(publication.dialect, previous)?;
         let new = |role: &RoleName, reference: &DocumentRef| {
             inspected.documents.iter().any(|new| {
                 new.role == *role && new.version == reference.version && new.digest == reference.digest
@@ -114,12 +116,21 @@ impl TrustStore for MemoryStore {
             return Ok(done);
         }
         state.expect(&removal.repository, Some(removal.expected))?;
+        if let Some(found) = state.repositories.get(&removal.repository) {
+            let last = inspect::last_versions(&found.head)?;
+            let last = inspect::highest(state.removed.get(&removal.repository).copied(), last);
+            state.removed.insert(removal.repository.clone(), last);
+        }
         let seq = state.next(removal.operation, &removal.repository);
         state.repositories.remove(&removal.repository);
         state.keys.remove(&removal.repository);
         let (repository, actor, at) = (removal.repository, removal.actor, removal.at);
         state.note(seq, repository, ChangeKind::Removed, actor, at, Vec::new());
         Ok(published(seq, false))
+    }
+
+    async fn last_versions(&self, repository: &RepositoryName) -> Result<Option<LastVersions>, StoreError> {
+        Ok(self.open()?.removed.get(repository).copied())
     }
 
     async fn list(
@@ -242,6 +253,7 @@ impl State {
         let timestamp = publication.current.get(&RoleName::Timestamp).and_then(|now| values.get(&now.digest));
         let head = Arc::new(Head {
             token: HeadToken(seq),
+            dialect: publication.dialect,
             timestamp: timestamp.cloned().unwrap_or_default(),
             current: publication.current,
             renew_at: publication.renew_at.plus_seconds(0),

@@ -7,11 +7,13 @@
 //! * G3 What was acknowledged survives a crash and a power cut.
 //! * G4 A reader never sees a head that is not durable, nor one older than it saw before.
 //! * G5 The bytes of (repository, role, version) never change. Timestamps and snapshots
-//!   that were renewed are replaced by the next ones and may be gone.
+//!   that were renewed are replaced by the next ones and may be gone. Snapshots of Notary v1
+//!   stay: clients ask for them by the digest in a timestamp that may be weeks old.
 //! * G6 Every publication stands once in the feed of changes, in order.
 //! * G7 Bytes can be read before anything that points to them can.
 //! * G8 The same operation id twice is one publication.
 //! * G9 An error of a sync ends the process: the kernel may have dropped the pages.
+//! * G10 A repository has one dialect as long as it exists.
 //!
 //! One repository's bytes are never served under another's name, nor after its removal. A
 //! corrupt record is an error that names it, never a panic and never "not found".
@@ -23,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
@@ -67,6 +70,11 @@ pub trait TrustStore: Send + Sync + 'static {
     /// Removes the repository with all its bytes and its online keys. The feed keeps its
     /// history and gains one entry. The same name can be created anew later.
     async fn remove(&self, removal: Removal) -> Result<Published, PublishError>;
+
+    /// How far the online roles had come under this name whenever it was removed; `None` if
+    /// it never was. Who creates it anew goes on from there: to a client that remembers the
+    /// removed repository, lower versions are a rollback.
+    async fn last_versions(&self, repository: &RepositoryName) -> Result<Option<LastVersions>, StoreError>;
 
     /// Up to `max` names of existing repositories after `after`, in ascending order.
     async fn list(
@@ -127,6 +135,8 @@ impl Drop for Announcement {
 pub struct Head {
     /// To be handed back with the publication that builds on this head.
     pub token: HeadToken,
+    /// The encoding of all its documents.
+    pub dialect: Dialect,
     /// Every current document, the timestamp included.
     pub current: BTreeMap<RoleName, DocumentRef>,
     /// The bytes of the current timestamp, the most read document of all.
@@ -183,6 +193,8 @@ pub struct OperationId(pub [u8; 16]);
 pub struct Publication {
     /// Which repository.
     pub repository: RepositoryName,
+    /// The encoding of all its documents: that of the head, if there is one.
+    pub dialect: Dialect,
     /// The head this was built on; `None` to create the repository.
     pub expected: Option<HeadToken>,
     /// For [`G8`](self).
@@ -193,8 +205,9 @@ pub struct Publication {
     pub documents: Vec<NewDocument>,
     /// New target bytes, found by their digest.
     pub targets: Vec<Bytes>,
-    /// The whole set of current documents after this commit. Each must be in `documents`
-    /// or current before.
+    /// The whole set of current documents after this commit, timestamp and snapshot among
+    /// them. Each must be in `documents` or current before. Roles that nobody delegates to
+    /// any more may stay.
     pub current: BTreeMap<RoleName, DocumentRef>,
     /// When the online roles are to be signed anew.
     pub renew_at: UtcTime,
@@ -209,8 +222,8 @@ pub struct Publication {
 pub enum PublicationKind {
     /// Somebody published; stands in the feed.
     Publish,
-    /// The server signed snapshot or timestamp anew. Not in the feed; the replaced
-    /// timestamp (and snapshot) need not be kept.
+    /// The server signed snapshot or timestamp anew. Not in the feed; what it replaces need
+    /// not be kept, as far as [`G5`](self) says.
     Renew,
 }
 
@@ -238,6 +251,15 @@ pub struct Removal {
     pub actor: String,
     /// When, for the feed.
     pub at: UtcTime,
+}
+
+/// The highest versions that clients can have seen of a removed repository's online roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastVersions {
+    /// Of its timestamp.
+    pub timestamp: Version,
+    /// Of its snapshot.
+    pub snapshot: Version,
 }
 
 /// What a commit led to.

@@ -10,14 +10,14 @@ use bulla_keys_schema::author::{Delegation, Draft, RoleSpec, RootEdit, TargetsEd
 use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::key::{KeyAlgorithm, PublicKey, SecretKey};
-use bulla_keys_schema::metadata::{Children, Root, Targets, Threshold, Version};
+use bulla_keys_schema::metadata::{Children, KeyEntry, Root, Scope, Targets, Threshold, Version};
 use bulla_keys_schema::names::RoleName;
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::wire::{Head, IDEMPOTENCY_KEY, OnlineKeys, Receipt};
 use bulla_tests::crash::READY;
 use bulla_tests::crash_server::{Event, ServerProcess};
 use reqwest::multipart::{Form, Part};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, StatusCode};
 
 /// 2035-01-01T00:00:00Z: when offline documents expire.
 const EXPIRES: i64 = 2_051_222_400;
@@ -92,22 +92,32 @@ impl Publisher {
     /// Publishes one version after the other.
     async fn publish(self: Arc<Self>) {
         for attempt in 0_u64.. {
-            let Ok(answer) = self.publish_next(attempt).await else { return };
+            let Ok((operation, request)) = self.next(attempt).await else { return };
+            let repository = self.repository.clone();
+            tell(&Event::Sent { operation: operation.clone(), repository: repository.clone() });
+            let answer = match request.send().await {
+                Ok(answer) => answer,
+                Err(_) => return tell(&Event::Unanswered { operation, status: None }),
+            };
             let status = answer.status();
-            let Ok(body) = answer.text().await else { return };
+            let Ok(body) = answer.text().await else {
+                return tell(&Event::Unanswered { operation, status: Some(status.as_u16()) });
+            };
             match (status, serde_json::from_str::<Receipt>(&body)) {
                 (StatusCode::OK, Ok(receipt)) => {
-                    tell(&Event::Published { repository: self.repository.clone(), receipt });
+                    tell(&Event::Published { operation, repository, receipt });
                 }
-                // Somebody else was faster, or too much is going on.
-                (StatusCode::PRECONDITION_FAILED | StatusCode::SERVICE_UNAVAILABLE, _) => {}
+                (StatusCode::PRECONDITION_FAILED | StatusCode::SERVICE_UNAVAILABLE, _) => {
+                    tell(&Event::Refused { operation });
+                }
                 _ => tell(&Event::Surprise { answer: format!("{status}: {body}") }),
             }
         }
     }
 
-    /// Builds the next version on the current head.
-    async fn publish_next(&self, attempt: u64) -> reqwest::Result<Response> {
+    /// Builds the next version on the current head: the id of the operation, and the request
+    /// that publishes it.
+    async fn next(&self, attempt: u64) -> reqwest::Result<(String, RequestBuilder)> {
         let head = self.http.get(self.api("head")).bearer_auth(&self.token).send().await?;
         let head = match head.status() {
             StatusCode::NOT_FOUND => None,
@@ -135,8 +145,9 @@ impl Publisher {
             form = part(form, &format!("{number}.{role}.json"), self.delegated(role, number, &manifest));
         }
         let id = format!("{} {} {number} {attempt} {}", self.repository, self.salt, std::process::id());
-        let id = &Sha256Digest::of(id.as_bytes()).to_string()[..32];
-        request.header(IDEMPOTENCY_KEY, id).multipart(form.part("target", Part::bytes(manifest))).send().await
+        let id = Sha256Digest::of(id.as_bytes()).to_string()[..32].to_owned();
+        let form = form.part("target", Part::bytes(manifest));
+        Ok((id.clone(), request.header(IDEMPOTENCY_KEY, id).multipart(form)))
     }
 
     fn manifest(&self, number: u64) -> Vec<u8> {
@@ -150,7 +161,7 @@ impl Publisher {
     /// The document `number` of `role`, which lists the manifest as `latest`.
     fn delegated(&self, role: &str, number: u64, manifest: &[u8]) -> Vec<u8> {
         let version = Version::new(number).expect("a version");
-        let mut edit = TargetsEdit::new(role.parse().expect("a role"), version, expires());
+        let mut edit = TargetsEdit::new(Dialect::Tuf1, role.parse().expect("a role"), version, expires());
         let digest = Sha256Digest::of(manifest);
         for entry in 0..if role == "alice" { self.entries } else { 0 } {
             edit.set_target(
@@ -199,11 +210,11 @@ impl Publisher {
 
 /// The root that names the keys of this program and those of the server.
 fn root(online: &OnlineKeys) -> Root {
-    let one = |key: PublicKey| RoleSpec { keys: vec![key], threshold: Threshold::ONE };
+    let one = |key: PublicKey| RoleSpec { keys: vec![KeyEntry::new(key)], threshold: Threshold::ONE };
     let own = |number| one(key(number).public_key().clone());
     let online = [&online.snapshot, &online.timestamp]
         .map(|key| one(PublicKey::from_pem(&key.public_key).expect("a public key")));
-    let edit = RootEdit::first(&own(1), &own(2), &online[0], &online[1], expires());
+    let edit = RootEdit::first(Dialect::Tuf1, &own(1), &own(2), &online[0], &online[1], expires());
     edit.expect("one key each").finish()
 }
 
@@ -215,13 +226,13 @@ fn top(root: &Root) -> Vec<u8> {
 
 /// The top-level targets: everything is delegated.
 fn targets() -> Targets {
-    let mut edit = TargetsEdit::new(RoleName::Targets, Version::FIRST, expires());
+    let mut edit = TargetsEdit::new(Dialect::Tuf1, RoleName::Targets, Version::FIRST, expires());
     for name in ["releases", "alice"] {
         let delegation = Delegation {
             name: name.parse().expect("a name"),
-            keys: vec![key(3).public_key().clone()],
+            keys: vec![KeyEntry::new(key(3).public_key().clone())],
             threshold: Threshold::ONE,
-            patterns: vec!["*".parse().expect("a pattern")],
+            scope: Scope::Paths(vec!["*".parse().expect("a pattern")]),
             terminating: false,
         };
         edit.set_delegation(&delegation).expect("one key");

@@ -80,8 +80,9 @@ async fn publish(store: &dyn TrustStore, repository: &RepositoryName, shape: Sha
             next.current.insert(RoleName::Root, head.current[&RoleName::Root].clone());
         }
         match store.publish(next).await {
-            Ok(_) => {
-                say(&Ack { repository: repository.clone(), number, shape }.to_string());
+            Ok(published) => {
+                let (repository, position) = (repository.clone(), published.position);
+                say(&Ack { repository, number, shape, position }.to_string());
                 return;
             }
             Err(PublishError::Conflict { .. } | PublishError::Busy) => tokio::task::yield_now().await,

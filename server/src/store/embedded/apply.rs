@@ -5,12 +5,13 @@ use super::codec::{Commit, Entry, Keys, Remove, Value};
 use super::frame::{Location, Record};
 use super::index::{Index, Writes};
 use super::rows::{
-    self, DOCUMENT, HEAD, HeadRow, KEYS, KeysRow, OperationRow, Renewed, Row, TARGET, VERSION, ValueRow,
+    self, DOCUMENT, HEAD, HeadRow, KEYS, KeysRow, LAST, OperationRow, Renewed, Row, TARGET, VERSION, ValueRow,
 };
-use crate::store::inspect::is_renewable;
+use crate::store::inspect::{highest, is_replaceable};
 use crate::store::{PublicationKind, StoreError};
 
-/// How many replaced timestamps, and as many snapshots, stay readable.
+/// How many renewed timestamps, and as many snapshots where they are replaceable, stay
+/// readable.
 const KEPT_RENEWALS: usize = 2;
 
 /// Where a record stands, without its body.
@@ -104,7 +105,8 @@ impl View<'_> {
 
     /// Adds what a renewal brought and drops what is more than two renewals old.
     fn forget_replaced(&mut self, id: u64, mut renewed: Vec<Renewed>, commit: &Commit) -> Vec<Renewed> {
-        for document in commit.documents.iter().filter(|document| is_renewable(&document.role)) {
+        let replaceable = |role| is_replaceable(commit.dialect, role);
+        for document in commit.documents.iter().filter(|document| replaceable(&document.role)) {
             renewed.retain(|old| (&old.role, old.version) != (&document.role, document.version));
             renewed.push(Renewed {
                 role: document.role.clone(),
@@ -131,6 +133,10 @@ impl View<'_> {
         self.put(rows::feed(placed.seq), &placed.at);
         let operation = OperationRow { seq: placed.seq, repository: remove.repository.clone() };
         self.put(rows::operation(remove.operation), &operation);
+        // After a crash the row may stand already, and from a later removal.
+        let key = rows::named(LAST, &remove.repository);
+        let last = highest(self.row(&key)?, remove.last);
+        self.put(key, &last);
         self.writes.insert(rows::named(HEAD, &remove.repository), None);
         self.writes.insert(rows::named(KEYS, &remove.repository), None);
         for kind in [VERSION, DOCUMENT, TARGET] {

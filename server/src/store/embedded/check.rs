@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
+use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
@@ -18,8 +19,10 @@ use super::recover::is_fed;
 use super::rows::{self, ValueRow};
 use super::shared::{Shared, decode};
 use super::walk::{Walker, expect_all_segments};
-use crate::store::inspect::is_renewable;
-use crate::store::{CheckReport, DocumentRef, OperationId, Position, PublicationKind, StoreError};
+use crate::store::inspect::{highest, is_replaceable};
+use crate::store::{
+    CheckReport, DocumentRef, LastVersions, OperationId, Position, PublicationKind, StoreError,
+};
 
 /// Checks journal and files of a store that no process works on. Changes nothing: the index
 /// and an unfinished group at the end are for the next start to deal with.
@@ -67,6 +70,7 @@ pub(super) fn check_open(shared: &Shared) -> Result<CheckReport, StoreError> {
 struct Replayed {
     id: u64,
     seq: u64,
+    dialect: Dialect,
     current: BTreeMap<RoleName, DocumentRef>,
     /// Digests, and whether the document may be gone because renewals replaced it.
     versions: BTreeMap<(RoleName, Version), (Sha256Digest, bool)>,
@@ -77,6 +81,7 @@ struct Audit<'a> {
     blobs: &'a Blobs,
     report: CheckReport,
     repositories: BTreeMap<RepositoryName, Replayed>,
+    removed: BTreeMap<RepositoryName, LastVersions>,
     keys: HashMap<RepositoryName, u64>,
     operations: HashSet<[u8; 16]>,
     blobs_seen: HashSet<Sha256Digest>,
@@ -90,6 +95,7 @@ impl<'a> Audit<'a> {
             blobs,
             report: CheckReport::default(),
             repositories: BTreeMap::new(),
+            removed: BTreeMap::new(),
             keys: HashMap::new(),
             operations: HashSet::new(),
             blobs_seen: HashSet::new(),
@@ -211,6 +217,9 @@ impl<'a> Audit<'a> {
         if before.map(|found| found.seq) != commit.expected {
             problem = Some("does not build on the state before it".to_owned());
         }
+        if before.is_some_and(|found| found.dialect != commit.dialect) {
+            problem = Some("changes the dialect of its repository".to_owned());
+        }
         let id = before.map_or(record.seq, |found| found.id);
         if record.id != id {
             problem = Some(format!("names the repository {} instead of {id}", record.id));
@@ -220,7 +229,7 @@ impl<'a> Audit<'a> {
         let (mut known, current_before) = versions.take().unwrap_or_default();
         let replaceable = commit.kind == PublicationKind::Renew;
         for new in commit.documents {
-            let may_go = replaceable && is_renewable(&new.role);
+            let may_go = replaceable && is_replaceable(commit.dialect, &new.role);
             let key = (new.role, new.version);
             match known.get(&key) {
                 Some((digest, _)) if *digest != new.value.digest => {
@@ -237,7 +246,8 @@ impl<'a> Audit<'a> {
                     Some(format!("makes {role} version {} current, which is not there", reference.version));
             }
         }
-        let replayed = Replayed { id, seq: record.seq, current: commit.current, versions: known };
+        let (seq, dialect, current) = (record.seq, commit.dialect, commit.current);
+        let replayed = Replayed { id, seq, dialect, current, versions: known };
         self.repositories.insert(commit.repository, replayed);
         problem
     }
@@ -245,9 +255,16 @@ impl<'a> Audit<'a> {
     fn remove(&mut self, record: &Record, remove: &Remove) -> Option<String> {
         let repeated = self.repeated(remove.operation);
         self.keys.remove(&remove.repository);
+        let earlier = self.removed.get(&remove.repository).copied();
+        self.removed.insert(remove.repository.clone(), highest(earlier, remove.last));
         let before = self.repositories.remove(&remove.repository);
-        if before.is_none_or(|found| found.seq != remove.expected || found.id != record.id) {
+        let Some(found) = before.filter(|found| found.seq == remove.expected && found.id == record.id) else {
             return Some("removes a state that is not the one before it".to_owned());
+        };
+        let versions =
+            [(RoleName::Timestamp, remove.last.timestamp), (RoleName::Snapshot, remove.last.snapshot)];
+        if versions.iter().any(|(role, last)| found.current.get(role).map(|now| now.version) != Some(*last)) {
+            return Some("remembers other versions than those that it removes".to_owned());
         }
         repeated
     }
@@ -270,6 +287,7 @@ impl<'a> Audit<'a> {
                 continue;
             };
             if replayed.seq != head.token.0
+                || replayed.dialect != head.dialect
                 || replayed.current != head.current
                 || replayed.id != current.row.id
             {
@@ -310,6 +328,13 @@ impl<'a> Audit<'a> {
                     _ => defects
                         .push(format!("{name}: {role} version {version} is not in the index as published")),
                 }
+            }
+        }
+        for (name, last) in &self.removed {
+            let row: Option<LastVersions> = shared.index.row(&rows::named(rows::LAST, name))?;
+            // A removal behind the limit may have raised it.
+            if row.is_none_or(|row| highest(Some(row), *last) != row) {
+                defects.push(format!("{name}: the versions of its removal are not in the index"));
             }
         }
         self.report.defects.extend(defects);

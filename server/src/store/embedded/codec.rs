@@ -1,29 +1,32 @@
-//! The body of a journal record: an explicit binary form, version 1.
+//! The body of a journal record: an explicit binary form, version 2.
 //!
 //! Integers are little-endian, texts carry a two-byte length, lists a four-byte count.
 //! Decoding checks every length and never panics: the bytes may come from a damaged disk.
 
 use std::collections::BTreeMap;
 
+use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::time::UtcTime;
 
 use crate::store::inspect::Inspected;
-use crate::store::{DocumentRef, OperationId, Publication, PublicationKind, Removal};
+use crate::store::{DocumentRef, LastVersions, OperationId, Publication, PublicationKind, Removal};
 
 /// Values up to this many bytes stand in the journal, longer ones in files of their own:
 /// long records would make every replay read what it does not need.
 pub(super) const INLINE_BYTES: usize = 4_096;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const PUBLISH: u8 = 1;
 const RENEW: u8 = 2;
 const REMOVE: u8 = 3;
 const KEYS: u8 = 4;
 const INLINE: u8 = 0;
 const BLOB: u8 = 1;
+const TUF1: u8 = 1;
+const NOTARY1: u8 = 2;
 
 /// What one record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +40,7 @@ pub(super) enum Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Commit {
     pub(super) repository: RepositoryName,
+    pub(super) dialect: Dialect,
     /// The record this was built on; `None` if it made the repository.
     pub(super) expected: Option<u64>,
     pub(super) operation: OperationId,
@@ -57,6 +61,8 @@ pub(super) struct Remove {
     pub(super) operation: OperationId,
     pub(super) actor: String,
     pub(super) at: UtcTime,
+    /// What the removed head had reached.
+    pub(super) last: LastVersions,
 }
 
 /// New sealed online keys.
@@ -123,6 +129,7 @@ pub(super) fn encode_commit(publication: &Publication, inspected: &Inspected) ->
         PublicationKind::Renew => RENEW,
     });
     out.text(publication.repository.as_str());
+    out.0.push(dialect_byte(publication.dialect));
     out.u64(publication.expected.map_or(0, |token| token.0));
     out.bytes(&publication.operation.0);
     out.text(&publication.actor);
@@ -147,6 +154,7 @@ pub(super) fn encode_commit(publication: &Publication, inspected: &Inspected) ->
     }
     let commit = Commit {
         repository: publication.repository.clone(),
+        dialect: publication.dialect,
         expected: publication.expected.map(|token| token.0),
         operation: publication.operation,
         kind: publication.kind,
@@ -160,8 +168,8 @@ pub(super) fn encode_commit(publication: &Publication, inspected: &Inspected) ->
     (commit, out.0)
 }
 
-/// Encodes a removal.
-pub(super) fn encode_remove(removal: &Removal) -> (Remove, Vec<u8>) {
+/// Encodes the removal of a head that had reached `last`.
+pub(super) fn encode_remove(removal: &Removal, last: LastVersions) -> (Remove, Vec<u8>) {
     let at = removal.at.plus_seconds(0);
     let mut out = Writer::new(REMOVE);
     out.text(removal.repository.as_str());
@@ -169,12 +177,14 @@ pub(super) fn encode_remove(removal: &Removal) -> (Remove, Vec<u8>) {
     out.bytes(&removal.operation.0);
     out.text(&removal.actor);
     out.time(at);
+    out.last_versions(last);
     let remove = Remove {
         repository: removal.repository.clone(),
         expected: removal.expected.0,
         operation: removal.operation,
         actor: removal.actor.clone(),
         at,
+        last,
     };
     (remove, out.0)
 }
@@ -206,6 +216,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Entry, Undecodable> {
             operation: OperationId(input.array()?),
             actor: input.text()?.to_owned(),
             at: input.time()?,
+            last: input.last_versions()?,
         }),
         KEYS => Entry::Keys(Keys {
             repository: input.parsed()?,
@@ -226,6 +237,7 @@ pub(super) fn inline<'a>(body: &'a [u8], value: &Value) -> Option<&'a [u8]> {
 
 fn decode_commit(input: &mut Reader<'_>, kind: PublicationKind) -> Result<Commit, Undecodable> {
     let repository = input.parsed()?;
+    let dialect = dialect_of(input.u8()?)?;
     let expected = Some(input.u64()?).filter(|seq| *seq != 0);
     let operation = OperationId(input.array()?);
     let actor = input.text()?.to_owned();
@@ -242,7 +254,34 @@ fn decode_commit(input: &mut Reader<'_>, kind: PublicationKind) -> Result<Commit
             Ok((role, DocumentRef { version, digest, length: input.u64()? }))
         })
         .collect::<Result<_, Undecodable>>()?;
-    Ok(Commit { repository, expected, operation, kind, actor, at, renew_at, documents, targets, current })
+    Ok(Commit {
+        repository,
+        dialect,
+        expected,
+        operation,
+        kind,
+        actor,
+        at,
+        renew_at,
+        documents,
+        targets,
+        current,
+    })
+}
+
+const fn dialect_byte(dialect: Dialect) -> u8 {
+    match dialect {
+        Dialect::Notary1 => NOTARY1,
+        Dialect::Tuf1 => TUF1,
+    }
+}
+
+const fn dialect_of(byte: u8) -> Result<Dialect, Undecodable> {
+    match byte {
+        TUF1 => Ok(Dialect::Tuf1),
+        NOTARY1 => Ok(Dialect::Notary1),
+        _ => Err(Undecodable),
+    }
 }
 
 /// Appends fields.
@@ -278,6 +317,11 @@ impl Writer {
 
     fn time(&mut self, time: UtcTime) {
         self.bytes(&time.unix_seconds().to_le_bytes());
+    }
+
+    pub(super) fn last_versions(&mut self, last: LastVersions) {
+        self.u64(last.timestamp.get());
+        self.u64(last.snapshot.get());
     }
 
     fn value(&mut self, digest: Sha256Digest, bytes: &[u8]) -> Value {
@@ -346,6 +390,10 @@ impl<'a> Reader<'a> {
         Version::new(self.u64()?).ok_or(Undecodable)
     }
 
+    pub(super) fn last_versions(&mut self) -> Result<LastVersions, Undecodable> {
+        Ok(LastVersions { timestamp: self.version()?, snapshot: self.version()? })
+    }
+
     fn time(&mut self) -> Result<UtcTime, Undecodable> {
         UtcTime::from_unix_seconds(i64::from_le_bytes(self.array()?)).map_err(|_| Undecodable)
     }
@@ -396,6 +444,7 @@ mod tests {
             .collect();
         Publication {
             repository: format!("example.com/r{seed}").parse().unwrap(),
+            dialect: if seed.is_multiple_of(5) { Dialect::Notary1 } else { Dialect::Tuf1 },
             expected: (!seed.is_multiple_of(3)).then_some(HeadToken(seed)),
             operation: OperationId([u8::try_from(seed % 256).unwrap(); 16]),
             kind: if seed.is_multiple_of(2) { PublicationKind::Publish } else { PublicationKind::Renew },
@@ -425,7 +474,8 @@ mod tests {
             actor: "x".into(),
             at,
         };
-        let (remove, body) = encode_remove(&removal);
+        let [timestamp, snapshot] = [9, 4].map(|number| Version::new(number).unwrap());
+        let (remove, body) = encode_remove(&removal, LastVersions { timestamp, snapshot });
         all.push((Entry::Remove(remove), body));
         for length in [0, 40, 5_000] {
             let (keys, body) = encode_keys(&repository, 3, &vec![5; length]);
@@ -453,6 +503,20 @@ mod tests {
                 assert_eq!(decode(&body[..end]), Err(Undecodable), "{end} of {}", body.len());
             }
             assert_eq!(decode(&[&body[..], &[0]].concat()), Err(Undecodable));
+        }
+    }
+
+    #[test]
+    fn unknown_dialects_are_not_decoded() {
+        for (entry, body) in bodies() {
+            let Entry::Commit(commit) = entry else { continue };
+            let at = 4 + commit.repository.as_str().len();
+            assert_eq!(body[at], dialect_byte(commit.dialect));
+            for unknown in [0, 3, 255] {
+                let mut bad = body.clone();
+                bad[at] = unknown;
+                assert_eq!(decode(&bad), Err(Undecodable), "{unknown}");
+            }
         }
     }
 

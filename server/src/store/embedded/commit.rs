@@ -285,9 +285,10 @@ impl Group<'_> {
         row.map(|row| replayed(&row, repository).map(Decision::Replayed)).transpose()
     }
 
-    /// Whether the commit agrees with what is stored (G5, G7).
+    /// Whether the commit agrees with what is stored (G5, G7, G10).
     fn fits(&self, commit: &Commit, before: Option<&Current>) -> Result<(), PublishError> {
         let head = before.map(|current| &*current.head);
+        inspect::same_dialect(commit.dialect, head)?;
         let new = |role: &RoleName, reference: &DocumentRef| {
             commit.documents.iter().any(|new| {
                 new.role == *role
@@ -312,7 +313,13 @@ impl Group<'_> {
 
 /// The head that a commit makes.
 pub(super) fn head_of(seq: u64, commit: &Commit, timestamp: Bytes) -> Head {
-    Head { token: HeadToken(seq), current: commit.current.clone(), timestamp, renew_at: commit.renew_at }
+    Head {
+        token: HeadToken(seq),
+        dialect: commit.dialect,
+        current: commit.current.clone(),
+        timestamp,
+        renew_at: commit.renew_at,
+    }
 }
 
 /// The answer to a repeated operation.

@@ -10,7 +10,7 @@ use rustix::fs::FlockOperation;
 use crate::store::StoreError;
 
 /// What `FORMAT` holds. Another text means another program must be used.
-const FORMAT: &str = "bulla store 1\n";
+const FORMAT: &str = "bulla store 2\n";
 
 /// The places inside a store's folder.
 #[derive(Clone, Debug)]
@@ -36,7 +36,11 @@ pub enum OpenError {
         what: &'static str,
     },
     /// Written by another version of the program.
-    #[error("the store {} has the format `{found}`, this program reads `{}`", path.display(), FORMAT.trim())]
+    #[error(
+        "the store {} has the format `{found}`, this program reads `{}`\nhint: start the version of bullad that wrote it, or begin with an empty folder",
+        path.display(),
+        FORMAT.trim()
+    )]
     Format {
         /// The folder.
         path: PathBuf,

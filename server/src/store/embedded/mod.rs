@@ -57,8 +57,8 @@ pub use restore::{RestoreError, Restored, restore};
 
 use super::inspect::{self, Inspected};
 use super::{
-    Announcement, Change, CheckReport, Head, HeadToken, OperationId, Position, Publication, PublishError,
-    Published, Removal, SealedOnlineKeys, StoreError, TrustStore,
+    Announcement, Change, CheckReport, Head, HeadToken, LastVersions, OperationId, Position, Publication,
+    PublishError, Published, Removal, SealedOnlineKeys, StoreError, TrustStore,
 };
 use codec::{Entry, INLINE_BYTES};
 use commit::{Committer, Request, new_timestamp, replayed};
@@ -224,13 +224,10 @@ impl TrustStore for EmbeddedStore {
 
     async fn publish(&self, publication: Publication) -> Result<Published, PublishError> {
         let running = self.writable()?;
-        if let Some(answer) = early_answer(
-            &running.shared,
-            &publication.repository,
-            publication.expected,
-            publication.operation,
-        )? {
-            return answer;
+        let shared = &running.shared;
+        let current = shared.heads.get(&publication.repository).map(|current| current.head.token);
+        if current != publication.expected {
+            return early_answer(shared, &publication.repository, current, publication.operation);
         }
         let long = |bytes: &Bytes| bytes.len() > INLINE_BYTES;
         let has_long =
@@ -253,8 +250,18 @@ impl TrustStore for EmbeddedStore {
     async fn remove(&self, removal: Removal) -> Result<Published, PublishError> {
         let running = self.writable()?;
         inspect::actor(&removal.actor)?;
-        let (remove, body) = codec::encode_remove(&removal);
+        let current = running.shared.heads.get(&removal.repository);
+        let Some(current) = current.as_ref().filter(|current| current.head.token == removal.expected) else {
+            let current = current.map(|current| current.head.token);
+            return early_answer(&running.shared, &removal.repository, current, removal.operation);
+        };
+        // The committer removes this very head or none.
+        let (remove, body) = codec::encode_remove(&removal, inspect::last_versions(&current.head)?);
         Self::submit(running, Entry::Remove(remove), body, None).await
+    }
+
+    async fn last_versions(&self, repository: &RepositoryName) -> Result<Option<LastVersions>, StoreError> {
+        self.running()?.shared.index.row(&rows::named(rows::LAST, repository))
     }
 
     async fn list(
@@ -345,22 +352,21 @@ impl Drop for Inner {
     }
 }
 
-/// What can be said before any value is written: the operation was done before, or the head
-/// is not the expected one.
+/// The answer, before any value is written, where `current` is not the expected head: the
+/// operation was done before, or somebody was faster.
+///
+/// # Errors
+/// [`PublishError::Conflict`], [`PublishError::Invalid`] if it was an operation of another
+/// repository, or the index cannot be read.
 fn early_answer(
     shared: &Shared,
     repository: &RepositoryName,
-    expected: Option<HeadToken>,
+    current: Option<HeadToken>,
     operation: OperationId,
-) -> Result<Option<Result<Published, PublishError>>, PublishError> {
-    let current = shared.heads.get(repository).map(|current| current.head.token);
-    if current == expected {
-        return Ok(None);
-    }
+) -> Result<Published, PublishError> {
     // The index knows an operation before its head can be seen.
     let row: Option<OperationRow> = shared.index.row(&rows::operation(operation))?;
-    let conflict = || Err(PublishError::Conflict { current });
-    Ok(Some(row.map_or_else(conflict, |row| replayed(&row, repository))))
+    row.map_or(Err(PublishError::Conflict { current }), |row| replayed(&row, repository))
 }
 
 fn store_long(shared: &Shared, inspected: &Inspected) -> Result<(), StoreError> {

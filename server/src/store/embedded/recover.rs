@@ -24,7 +24,7 @@ use super::rows::{self, HeadRow, KeysRow, OperationRow, Row, StateRow, ValueRow}
 use super::shared::{Shared, decode, read_record, read_value};
 use super::walk::{Walker, expect_all_segments};
 use super::{Options, keeper};
-use crate::store::{PublicationKind, StoreError};
+use crate::store::{LastVersions, PublicationKind, StoreError};
 
 /// Rows of a replay that are applied at once.
 const BATCH: usize = 4_096;
@@ -259,6 +259,7 @@ fn scan(index: &Index, state: &StateRow) -> Result<(), StoreError> {
             Some(&(rows::VERSION | rows::DOCUMENT | rows::TARGET)) => ValueRow::decode(&value).map(drop),
             Some(&rows::OPERATION) => OperationRow::decode(&value).map(drop),
             Some(&rows::KEYS) => KeysRow::decode(&value).map(drop),
+            Some(&rows::LAST) => LastVersions::decode(&value).map(drop),
             Some(&rows::STATE) => StateRow::decode(&value).map(drop),
             _ => Err(codec::Undecodable),
         };

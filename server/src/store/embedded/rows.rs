@@ -10,7 +10,7 @@ use bulla_keys_schema::names::{RepositoryName, RoleName};
 
 use super::codec::{Reader, Undecodable, Writer};
 use super::frame::Location;
-use crate::store::OperationId;
+use crate::store::{LastVersions, OperationId};
 
 /// Head rows: name to [`HeadRow`].
 pub(super) const HEAD: u8 = b'h';
@@ -26,6 +26,8 @@ pub(super) const TARGET: u8 = b't';
 pub(super) const OPERATION: u8 = b'o';
 /// Sealed online keys: name to [`KeysRow`].
 pub(super) const KEYS: u8 = b'k';
+/// Removed repositories: name to [`LastVersions`].
+pub(super) const LAST: u8 = b'l';
 /// What the index says of itself: one [`StateRow`].
 pub(super) const STATE: u8 = b'm';
 
@@ -188,6 +190,16 @@ impl Row for KeysRow {
 
     fn get(input: &mut Reader<'_>) -> Result<Self, Undecodable> {
         Ok(Self { generation: input.u64()?, sealed: ValueRow::get(input)? })
+    }
+}
+
+impl Row for LastVersions {
+    fn put(&self, out: &mut Writer) {
+        out.last_versions(*self);
+    }
+
+    fn get(input: &mut Reader<'_>) -> Result<Self, Undecodable> {
+        input.last_versions()
     }
 }
 

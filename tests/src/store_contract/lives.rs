@@ -1,0 +1,182 @@
+//! One repository from its first publication to its removal and what comes after, apart from
+//! all others.
+
+use bulla_keys_schema::dialect::Dialect;
+use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_server::store::{
+    ChangeKind, HeadToken, LastVersions, Position, Publication, PublishError, TrustStore,
+};
+use bytes::Bytes;
+
+use super::{
+    Place, Shape, assert_readable, assert_sound, name, operation, publication, publish_run, removal,
+    renewal_of, target, version,
+};
+
+/// G10: a repository keeps its dialect as long as it exists; its successor may have another.
+pub async fn g10_one_dialect(place: &dyn Place) {
+    let mut store = place.open().await;
+    let both = [Dialect::Tuf1, Dialect::Notary1];
+    for (dialect, other) in [(both[0], both[1]), (both[1], both[0])] {
+        let repository = name(&format!("example.com/{dialect:?}").to_lowercase());
+        let first = publication(&repository, None, 1, Shape::default());
+        let mut token = store.publish(Publication { dialect, ..first }).await.unwrap().token;
+        for number in 2..=4 {
+            let head = store.head(&repository).await.unwrap().unwrap();
+            assert_eq!((head.token, head.dialect), (token, dialect));
+            let next = publication(&repository, Some(token), number, Shape::default());
+            let changed = Publication { dialect: other, ..next.clone() };
+            let refused = store.publish(changed).await;
+            assert!(matches!(refused, Err(PublishError::Invalid { .. })), "{refused:?}");
+            let renewed = renewal_of(&[RoleName::Timestamp], &repository, &head, number + 1);
+            let refused = store.publish(Publication { dialect: other, ..renewed }).await;
+            assert!(matches!(refused, Err(PublishError::Invalid { .. })), "{refused:?}");
+            assert_eq!(store.head(&repository).await.unwrap(), Some(head));
+            token = store.publish(Publication { dialect, ..next }).await.unwrap().token;
+            store = place.reopen(store).await;
+        }
+        store.remove(removal(&repository, token, 1)).await.unwrap();
+        let shape = Shape { salt: 5, ..Shape::default() };
+        let reborn = publication(&repository, None, 1, shape);
+        store.publish(Publication { dialect: other, ..reborn }).await.unwrap();
+        store = place.reopen(store).await;
+        assert_eq!(store.head(&repository).await.unwrap().unwrap().dialect, other);
+    }
+    assert_sound(&*store).await;
+}
+
+/// After a removal the name remembers how far timestamp and snapshot had come, also when
+/// what came next under it was removed earlier in its life.
+pub async fn removal_remembers_versions(place: &dyn Place) {
+    let mut store = place.open().await;
+    let (repository, other) = (name("example.com/again"), name("example.com/never"));
+    publish_run(&*store, &other, None, 1..=2, Shape::default()).await;
+    let known = |timestamp, snapshot| {
+        Some(LastVersions { timestamp: version(timestamp), snapshot: version(snapshot) })
+    };
+    // How many publications, how many renewals of the timestamp after them, and what is
+    // known once that was removed.
+    for (life, (publications, renewals, expected)) in
+        (0..).zip([(3, 4, known(7, 3)), (5, 0, known(7, 5)), (1, 0, known(7, 5)), (9, 1, known(10, 9))])
+    {
+        let before = store.last_versions(&repository).await.unwrap();
+        let shape = Shape { salt: 10 + life, ..Shape::default() };
+        publish_run(&*store, &repository, None, 1..=publications, shape).await;
+        for number in publications + 1..=publications + renewals {
+            let head = store.head(&repository).await.unwrap().unwrap();
+            let mut renewed = renewal_of(&[RoleName::Timestamp], &repository, &head, number);
+            renewed.operation = operation(&repository, number, 500 + life);
+            store.publish(renewed).await.unwrap();
+        }
+        store = place.reopen(store).await;
+        assert_eq!(store.last_versions(&repository).await.unwrap(), before, "while it exists");
+        let head = store.head(&repository).await.unwrap().unwrap();
+        store.remove(removal(&repository, head.token, 20 + life)).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(store.last_versions(&repository).await.unwrap(), expected, "life {life}");
+            assert_eq!(store.last_versions(&other).await.unwrap(), None);
+            assert_sound(&*store).await;
+            store = place.reopen(store).await;
+        }
+    }
+}
+
+/// A removed repository is gone with its keys, its feed stays, and its successor under the
+/// same name gets nothing of it.
+pub async fn removal_forgets(place: &dyn Place) {
+    let mut store = place.open().await;
+    let (repository, other) = (name("example.com/gone"), name("example.com/other"));
+    let shape = Shape { large: 9_000, salt: 0 };
+    let last = publish_run(&*store, &repository, None, 1..=3, shape).await;
+    publish_run(&*store, &other, None, 1..=1, shape).await;
+    store.set_online_keys(&repository, None, Bytes::from_static(b"sealed")).await.unwrap();
+    let stale = store.remove(removal(&repository, HeadToken(last.token.0 + 900), 1)).await;
+    assert!(matches!(stale, Err(PublishError::Conflict { .. })), "{stale:?}");
+    store.remove(removal(&repository, last.token, 2)).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(store.head(&repository).await.unwrap(), None);
+        assert_eq!(store.online_keys(&repository).await.unwrap(), None);
+        assert_eq!(store.list(None, 10).await.unwrap(), vec![other.clone()]);
+        assert_nothing_of(&*store, &repository, 1..=3, shape).await;
+        store = place.reopen(store).await;
+    }
+    let again = Shape { large: 700, salt: 9 };
+    let reborn = publish_run(&*store, &repository, None, 1..=1, again).await;
+    assert!(reborn.token > last.token, "a token is never used twice");
+    for _ in 0..2 {
+        assert_nothing_of(&*store, &repository, 1..=3, shape).await;
+        assert_readable(&*store, &repository, 1, again).await;
+        let kinds: Vec<_> = store
+            .changes(Position(0), 100)
+            .await
+            .unwrap()
+            .into_iter()
+            .filter(|change| change.repository == repository)
+            .map(|change| change.kind)
+            .collect();
+        use ChangeKind::{Published as P, Removed as R};
+        assert_eq!(kinds, [P, P, P, R, P]);
+        assert_sound(&*store).await;
+        store = place.reopen(store).await;
+    }
+}
+
+async fn assert_nothing_of(
+    store: &dyn TrustStore,
+    repository: &RepositoryName,
+    numbers: std::ops::RangeInclusive<u64>,
+    shape: Shape,
+) {
+    for number in numbers {
+        for new in publication(repository, None, number, shape).documents {
+            let read = store.by_version(repository, &new.role, new.version).await.unwrap();
+            assert_ne!(read, Some(new.bytes.clone()), "{}", new.role);
+            assert_eq!(store.by_digest(repository, Sha256Digest::of(&new.bytes)).await.unwrap(), None);
+        }
+        let target = Sha256Digest::of(&target(repository, number, shape));
+        assert_eq!(store.by_digest(repository, target).await.unwrap(), None);
+    }
+}
+
+/// The bytes of one repository are not found under the name of another.
+pub async fn no_reads_across_repositories(place: &dyn Place) {
+    let store = place.open().await;
+    let (mine, yours) = (name("example.com/mine"), name("example.com/yours"));
+    for shape in [Shape { large: 100, salt: 1 }, Shape { large: 8_000, salt: 1 }] {
+        let (mine, yours) =
+            (name(&format!("{mine}{}", shape.large)), name(&format!("{yours}{}", shape.large)));
+        publish_run(&*store, &mine, None, 1..=2, shape).await;
+        publish_run(&*store, &yours, None, 1..=1, shape).await;
+        for new in publication(&mine, None, 2, shape).documents {
+            assert_eq!(store.by_digest(&yours, Sha256Digest::of(&new.bytes)).await.unwrap(), None);
+        }
+        let target = target(&mine, 2, shape);
+        assert_eq!(store.by_digest(&yours, Sha256Digest::of(&target)).await.unwrap(), None);
+        assert_eq!(store.by_version(&yours, &RoleName::Targets, version(2)).await.unwrap(), None);
+    }
+}
+
+/// Sealed online keys: compare and swap on the generation, durable, also before the first
+/// publication, and of any length.
+pub async fn online_keys(place: &dyn Place) {
+    let mut store = place.open().await;
+    let repository = name("example.com/keys");
+    assert_eq!(store.online_keys(&repository).await.unwrap(), None);
+    let sealed = [Bytes::from(vec![7; 400]), Bytes::from(vec![8; 9_000])];
+    assert_eq!(store.set_online_keys(&repository, None, sealed[0].clone()).await.unwrap(), 1);
+    let second = store.set_online_keys(&repository, None, sealed[1].clone()).await;
+    assert!(matches!(second, Err(PublishError::Conflict { .. })), "{second:?}");
+    store = place.reopen(store).await;
+    assert_eq!(store.online_keys(&repository).await.unwrap().unwrap().sealed, sealed[0]);
+    assert_eq!(store.head(&repository).await.unwrap(), None);
+    assert_eq!(store.set_online_keys(&repository, Some(1), sealed[1].clone()).await.unwrap(), 2);
+    let stale = store.set_online_keys(&repository, Some(1), sealed[0].clone()).await;
+    assert!(matches!(stale, Err(PublishError::Conflict { .. })), "{stale:?}");
+    store = place.reopen(store).await;
+    let stored = store.online_keys(&repository).await.unwrap().unwrap();
+    assert_eq!((stored.generation, &stored.sealed), (2, &sealed[1]));
+    publish_run(&*store, &repository, None, 1..=1, Shape::default()).await;
+    assert!(store.changes(Position(0), 10).await.unwrap().len() == 1, "keys are no change of the feed");
+    assert_sound(&*store).await;
+}
