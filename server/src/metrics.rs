@@ -22,6 +22,14 @@ pub enum RouteClass {
     Api,
     /// Publishing.
     Publish,
+    /// `timestamp.json`, for clients of Notary.
+    NotaryTimestamp,
+    /// Any other metadata, for clients of Notary.
+    NotaryMetadata,
+    /// Publishing by clients of Notary.
+    NotaryPublish,
+    /// What else clients of Notary ask for: keys, changes, removal.
+    NotaryApi,
     /// Nothing the server knows.
     Unknown,
 }

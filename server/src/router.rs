@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{any, get};
 use tokio::sync::watch;
@@ -11,13 +10,28 @@ use tower_http::compression::CompressionLayer;
 
 use crate::app::App;
 use crate::http::health::{self, Operations};
-use crate::http::{api, middleware, tuf};
+use crate::http::{api, middleware, notary, tuf};
 use crate::phase::Phase;
 
 /// The routes for clients.
 pub fn build_router(app: Arc<App>) -> Router {
     // TUF clients. No layers: see `http::tuf`.
     let reads = Router::new().route("/tuf/{*path}", get(tuf::get));
+
+    // Clients of Notary v1. What follows `/v2/` is told apart by `http::notary`:
+    //   GET              (nothing)
+    //   POST DELETE      {repository}/_trust/tuf/
+    //   GET              {repository}/_trust/tuf/{document}.json
+    //   GET POST         {repository}/_trust/tuf/{snapshot,timestamp}.key
+    //   GET              {repository}/_trust/changefeed
+    //   GET              _trust/changefeed
+    // A server set as `https://host/` is asked for `//v2/`, and redirects are not followed.
+    let notary = Router::new()
+        .route("/v2/", any(notary::serve))
+        .route("/v2/{*rest}", any(notary::serve))
+        .route("//v2/", any(notary::serve))
+        .route("//v2/{*rest}", any(notary::serve))
+        .route("/_notary_server/health", get(notary::health));
 
     // Our own clients. Repository names hold slashes, so what follows them is told apart by
     // `http::extract`:
@@ -32,11 +46,10 @@ pub fn build_router(app: Arc<App>) -> Router {
         .route("/api/v1/changes", get(api::changes))
         .fallback(middleware::no_route)
         .method_not_allowed_fallback(middleware::no_method)
-        .layer(DefaultBodyLimit::max(app.limits.body_bytes))
         .layer(from_fn_with_state(Arc::clone(&app), middleware::surround))
         .layer(CompressionLayer::new());
 
-    api.merge(reads).with_state(app)
+    api.merge(reads).merge(notary).with_state(app)
 }
 
 /// The routes for operators, on a listener of their own.

@@ -15,8 +15,8 @@ use bulla_server::config::LimitsConfig;
 use bulla_server::lifecycle::Phase;
 use bulla_server::store::memory::MemoryStore;
 use bulla_server::store::{
-    Change, CheckReport, Head, Position, Publication, PublishError, Published, Removal, SealedOnlineKeys,
-    StoreError, TrustStore,
+    Change, CheckReport, Head, LastVersions, Position, Publication, PublishError, Published, Removal,
+    SealedOnlineKeys, StoreError, TrustStore,
 };
 use bulla_tests::publisher::{self, Publisher};
 use bulla_tests::server::{Setup, TestServer, Upload, problem};
@@ -411,6 +411,10 @@ impl TrustStore for Troubled {
 
     async fn remove(&self, removal: Removal) -> Result<Published, PublishError> {
         self.0.remove(removal).await
+    }
+
+    async fn last_versions(&self, repository: &RepositoryName) -> Result<Option<LastVersions>, StoreError> {
+        self.0.last_versions(repository).await
     }
 
     async fn list(

@@ -3,20 +3,32 @@
 //! Nobody can tell an absent repository from one they may not see: the question is decided
 //! before the store is asked, and both get the same answer.
 
+mod caller;
+mod challenge;
+mod credentials;
+mod registry;
 mod scope;
 mod token_file;
 mod tokens;
 
-use bulla_keys_schema::names::RepositoryName;
 use http::HeaderValue;
 
+pub use caller::Caller;
+pub use challenge::ChallengeScope;
+pub use registry::{
+    Algorithm, BundleError, JwksError, RegistryAuth, RegistryAuthError, RegistrySettings, RegistryTokenFault,
+    UnfitKey,
+};
 pub use scope::{InvalidScope, Right, Rights, Scope};
 pub use token_file::{TokenEntry, TokenFile, TokenFileError, TokenName};
 pub use tokens::{AuthError, TokenBook};
 
+use credentials::Credentials;
+
 /// How callers are told apart.
 pub struct Access {
     tokens: Option<TokenBook>,
+    registry: Option<RegistryAuth>,
     anonymous_read: bool,
 }
 
@@ -24,13 +36,19 @@ impl Access {
     /// Callers need a token; with `anonymous_read` not for metadata and targets.
     #[must_use]
     pub const fn tokens(book: TokenBook, anonymous_read: bool) -> Self {
-        Self { tokens: Some(book), anonymous_read }
+        Self { tokens: Some(book), registry: None, anonymous_read }
     }
 
     /// Everybody may do everything: for development on loopback.
     #[must_use]
     pub const fn open() -> Self {
-        Self { tokens: None, anonymous_read: true }
+        Self { tokens: None, registry: None, anonymous_read: true }
+    }
+
+    /// Takes the tokens of a registry's token server as well.
+    #[must_use]
+    pub fn with_registry(self, registry: RegistryAuth) -> Self {
+        Self { registry: Some(registry), ..self }
     }
 
     /// Whether metadata and targets are for everybody.
@@ -45,69 +63,32 @@ impl Access {
         self.tokens.as_ref().is_none_or(TokenBook::is_readable)
     }
 
-    /// Who sends a request with this `Authorization` header.
+    /// Who sends a request with this `Authorization` header: `Bearer` with a token of our own
+    /// or of the registry's token server, or `Basic` with one of our own as the password.
     ///
     /// # Errors
     /// A token is needed and was not sent, or is not valid.
     pub fn identify(&self, authorization: Option<&HeaderValue>) -> Result<Caller, AuthError> {
         let Some(book) = &self.tokens else { return Ok(Caller::unrestricted()) };
-        let header = authorization.ok_or(AuthError::Missing)?;
-        let text = header.to_str().map_err(|_| AuthError::Unknown)?;
-        // RFC 9110 11.1: the scheme is case-insensitive.
-        let (scheme, token) = text.split_once(' ').ok_or(AuthError::Missing)?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(AuthError::Missing);
+        match Credentials::read(authorization.ok_or(AuthError::Missing)?)? {
+            Credentials::Bearer(token) => match &self.registry {
+                Some(registry) if !TokenBook::is_like_token(token) => registry.caller(token),
+                _ => book.caller(token),
+            },
+            Credentials::Basic { password } => book.caller(&password),
         }
-        book.caller(token.trim())
     }
-}
 
-/// Somebody whose rights are known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    name: String,
-    rights: Rights,
-    scopes: Vec<Scope>,
-}
-
-impl Caller {
-    /// The holder of a token.
+    /// Values of `WWW-Authenticate` for a 401 on Notary's routes: what a client has to do to
+    /// be let in. The answer depends on the URL alone, never on what is stored.
+    ///
+    /// One challenge only: the old clients answer every scheme that they know, and the last
+    /// answer overwrites the others.
     #[must_use]
-    pub fn token(name: String, rights: Rights, scopes: Vec<Scope>) -> Self {
-        Self { name, rights, scopes }
-    }
-
-    /// Whoever reaches a server without authentication: everybody may do everything.
-    #[must_use]
-    pub fn unrestricted() -> Self {
-        Self { name: "anonymous".to_owned(), rights: Rights::all(), scopes: vec![Scope::everything()] }
-    }
-
-    /// The name for logs and for the feed of changes.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Whether this caller has `right` on `repository`.
-    #[must_use]
-    pub fn may(&self, right: Right, repository: &RepositoryName) -> bool {
-        self.rights.include(right) && self.scopes.iter().any(|scope| scope.covers(repository))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rights_count_within_the_scope_only() {
-        let caller =
-            Caller::token("ci".into(), "publish".parse().unwrap(), vec!["r.io/team/**".parse().unwrap()]);
-        let inside: RepositoryName = "r.io/team/app".parse().unwrap();
-        let outside: RepositoryName = "r.io/other/app".parse().unwrap();
-        assert!(caller.may(Right::Read, &inside) && caller.may(Right::Publish, &inside));
-        assert!(!caller.may(Right::Admin, &inside));
-        assert!(!caller.may(Right::Read, &outside));
+    pub fn challenges(&self, scope: &ChallengeScope<'_>) -> Vec<HeaderValue> {
+        vec![match &self.registry {
+            Some(registry) => registry.challenge(scope),
+            None => challenge::BASIC,
+        }]
     }
 }

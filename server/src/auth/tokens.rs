@@ -9,7 +9,7 @@ use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::wire::TOKEN_PREFIX;
 use subtle::ConstantTimeEq as _;
 
-use super::{Caller, TokenEntry, TokenFile};
+use super::{Caller, RegistryTokenFault, TokenEntry, TokenFile};
 use crate::clock::SharedClock;
 
 /// How old the knowledge about the file may be: how long a revoked token still works.
@@ -48,13 +48,19 @@ impl TokenBook {
         Self { file, clock, state: RwLock::new(State { checked: None, stamp: None, tokens: None }) }
     }
 
+    /// Whether `text` begins like a token of our own.
+    #[must_use]
+    pub fn is_like_token(text: &str) -> bool {
+        text.starts_with(TOKEN_PREFIX)
+    }
+
     /// The holder of the token `text`.
     ///
     /// # Errors
     /// No such token, or an expired one; or the file cannot be read, then nobody gets in.
     pub fn caller(&self, text: &str) -> Result<Caller, AuthError> {
         let tokens = self.tokens().ok_or(AuthError::Unreadable)?;
-        if !text.starts_with(TOKEN_PREFIX) || text.len() > LONGEST {
+        if !Self::is_like_token(text) || text.len() > LONGEST {
             return Err(AuthError::Unknown);
         }
         let sha256 = Sha256Digest::of(text.as_bytes());
@@ -135,9 +141,12 @@ pub enum AuthError {
     /// Its time is over.
     #[error("the token has expired")]
     Expired,
-    /// The tokens cannot be read.
+    /// The tokens cannot be read, or the clock is wrong.
     #[error("tokens cannot be checked at present")]
     Unreadable,
+    /// A registry's token that is not taken.
+    #[error(transparent)]
+    Registry(#[from] RegistryTokenFault),
 }
 
 #[cfg(test)]

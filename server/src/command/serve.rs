@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{environment, print};
 use crate::app::App;
-use crate::auth::{Access, TokenBook, TokenFile};
+use crate::auth::{Access, RegistryAuth, TokenBook, TokenFile};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, StoreKind};
 use crate::lifecycle::{self, Server};
@@ -140,6 +140,10 @@ fn production(config: &Config, data: &Path, clock: &SharedClock) -> anyhow::Resu
     };
     let book = TokenBook::new(TokenFile::in_data(data), Arc::clone(clock));
     let access = Access::tokens(book, config.auth.anonymous_read);
+    let access = match &config.auth.registry {
+        Some(registry) => access.with_registry(RegistryAuth::open(registry.into(), Arc::clone(clock))?),
+        None => access,
+    };
     Ok(Setting { tls, kek, access, exports: Vec::new() })
 }
 

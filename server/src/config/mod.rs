@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-pub use auth::AuthConfig;
+pub use auth::{AuthConfig, RegistryConfig};
 pub use lifetimes::LifetimesConfig;
 pub use limits::LimitsConfig;
 pub use listen::{DEFAULT_PORT, OperationsConfig, ServerConfig, TlsConfig};
@@ -83,6 +83,7 @@ impl Config {
         let mut faults = Vec::new();
         self.server.validate(self.tls.is_some(), &mut faults);
         self.store.validate(&mut faults);
+        self.auth.validate(&mut faults);
         self.lifetimes.validate(&mut faults);
         self.limits.validate(&mut faults);
         if faults.is_empty() { Ok(()) } else { Err(ConfigError::Invalid { faults }) }

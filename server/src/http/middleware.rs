@@ -13,7 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use bulla_keys_schema::wire::{ProblemCode, REQUEST_ID};
 use futures_util::FutureExt as _;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tower_http::timeout::TimeoutBody;
 use tracing::Instrument as _;
 
@@ -26,15 +26,41 @@ const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static(REQUEST_ID);
 /// Longest request id taken over from a caller.
 const LONGEST_ID: usize = 64;
 
+/// What only the log learns about an answer, as an extension of it.
+#[derive(Clone, Debug)]
+pub(super) struct Cause(pub(super) String);
+
 /// Wraps a request of the API.
 pub(crate) async fn surround(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let class =
+        if request.uri().path().ends_with("/publish") { RouteClass::Publish } else { RouteClass::Api };
+    around(&app, class, request, ApiError::write, |mut request| async {
+        match app.access.identify(request.headers().get(header::AUTHORIZATION)) {
+            Ok(caller) => {
+                note(&caller);
+                request.extensions_mut().insert(caller);
+                next.run(request).await
+            }
+            Err(error) => ApiError::from(error).into_response(),
+        }
+    })
+    .await
+}
+
+/// Does `work` with everything around it. What goes wrong here `write` puts into words.
+pub(super) async fn around<W: Future<Output = Response>>(
+    app: &App,
+    class: RouteClass,
+    request: Request,
+    write: fn(ApiError, &str) -> Response,
+    work: impl FnOnce(Request) -> W,
+) -> Response {
     let began = Instant::now();
     let id = request_id(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let class = if path.ends_with("/publish") { RouteClass::Publish } else { RouteClass::Api };
     let span = tracing::info_span!("request", request_id = %id, caller = tracing::field::Empty);
-    let response = handle(&app, request, next, &span).instrument(span.clone()).await;
-    let (mut response, cause) = finish(response, &id);
+    let response = handle(app, request, work).instrument(span.clone()).await;
+    let (mut response, cause) = finish(response, &id, write);
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID_HEADER, value);
     }
@@ -64,17 +90,16 @@ pub(crate) async fn no_method() -> Response {
     ApiError::method_not_allowed().into_response()
 }
 
-async fn handle(app: &App, request: Request, next: Next, span: &tracing::Span) -> Response {
+async fn handle<W: Future<Output = Response>>(
+    app: &App,
+    request: Request,
+    work: impl FnOnce(Request) -> W,
+) -> Response {
     let Ok(_slot) = Arc::clone(&app.slots).try_acquire_owned() else {
         return ApiError::busy().into_response();
     };
-    let caller = match app.access.identify(request.headers().get(header::AUTHORIZATION)) {
-        Ok(caller) => caller,
-        Err(error) => return ApiError::from(error).into_response(),
-    };
-    span.record("caller", caller.name());
     let limit = app.limits.request_time;
-    let work = AssertUnwindSafe(next.run(prepare(request, caller, app.limits.body_idle))).catch_unwind();
+    let work = AssertUnwindSafe(work(prepare(request, app.limits.body_idle))).catch_unwind();
     match tokio::time::timeout(limit, work).await {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => {
@@ -90,27 +115,30 @@ async fn handle(app: &App, request: Request, next: Next, span: &tracing::Span) -
 }
 
 /// A body that pauses for too long is an error for whoever reads it.
-fn prepare(request: Request, caller: Caller, idle: Duration) -> Request {
-    let mut request = request.map(|body| Body::new(TimeoutBody::new(idle, body)));
-    request.extensions_mut().insert(caller);
-    request
+fn prepare(request: Request, idle: Duration) -> Request {
+    request.map(|body| Body::new(TimeoutBody::new(idle, body)))
+}
+
+/// Writes the name of `caller` into the log lines of the request.
+pub(super) fn note(caller: &Caller) {
+    tracing::Span::current().record("caller", caller.name());
 }
 
 /// Writes out a problem; returns what is for the log only.
-fn finish(mut response: Response, id: &str) -> (Response, Option<String>) {
-    match response.extensions_mut().remove::<ApiError>() {
-        Some(error) => {
-            let cause = error.cause().map(str::to_owned);
-            let timed_out = error.code() == ProblemCode::RequestTimeout;
-            let mut response = error.write(id);
-            if timed_out {
-                // The rest of the body may never come.
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            (response, cause)
-        }
-        None => (response, None),
+fn finish(
+    mut response: Response,
+    id: &str,
+    write: fn(ApiError, &str) -> Response,
+) -> (Response, Option<String>) {
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        response = write(error, id);
     }
+    if response.status() == StatusCode::REQUEST_TIMEOUT {
+        // The rest of the body may never come.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let cause = response.extensions_mut().remove::<Cause>();
+    (response, cause.map(|Cause(text)| text))
 }
 
 /// The caller's own id if it is harmless in a log, else a new one.

@@ -3,10 +3,13 @@
 
 pub(crate) mod api;
 mod conditional;
+mod document;
 mod extract;
 pub(crate) mod health;
 pub(crate) mod middleware;
+pub(crate) mod notary;
 mod problem;
 pub(crate) mod publish;
 mod rejection;
 pub(crate) mod tuf;
+mod upload;

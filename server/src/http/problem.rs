@@ -15,7 +15,9 @@ use crate::publish::PublishFailure;
 use crate::store::StoreError;
 use crate::vault::VaultError;
 
+use super::middleware::Cause;
 use super::rejection;
+use super::upload::UploadError;
 
 /// Seconds after which a refused caller may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
@@ -87,8 +89,9 @@ impl ApiError {
         self.code
     }
 
-    pub(super) fn cause(&self) -> Option<&str> {
-        self.cause.as_deref()
+    /// What the caller is told, and the cause for the log.
+    pub(super) fn into_texts(self) -> (String, Option<String>) {
+        (self.detail, self.cause)
     }
 
     /// Writes the answer.
@@ -118,6 +121,9 @@ impl ApiError {
             }
             _ => {}
         }
+        if let Some(cause) = self.cause {
+            response.extensions_mut().insert(Cause(cause));
+        }
         response
     }
 }
@@ -138,6 +144,22 @@ impl From<AuthError> for ApiError {
             _ => Self::new(ProblemCode::Unauthenticated, error.to_string())
                 .hint("set BULLA_TOKEN to a token made with `bullad token create`"),
         }
+    }
+}
+
+impl From<UploadError> for ApiError {
+    fn from(error: UploadError) -> Self {
+        let code = match error {
+            UploadError::Busy => return Self::busy(),
+            UploadError::NotMultipart => ProblemCode::UnsupportedMediaType,
+            UploadError::BodyTooLong { .. }
+            | UploadError::Endless
+            | UploadError::PartTooLong { .. }
+            | UploadError::TooManyParts { .. } => ProblemCode::TooLarge,
+            UploadError::Slow => ProblemCode::RequestTimeout,
+            UploadError::Broken => ProblemCode::BadRequest,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Names of the rules that an upload can break, stable for clients.
 
+use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::RoleName;
 use bulla_keys_schema::verify::submission::Rejection;
@@ -12,7 +13,7 @@ pub(super) fn describe(failure: &PublishFailure) -> Option<wire::Rejection> {
     Some(match failure {
         PublishFailure::Rejected(rejection) => of_rule(rejection),
         PublishFailure::Twice { role } => rule("twice", Some(role)),
-        PublishFailure::OnlineRole { role } => rule("online-role", Some(role)),
+        PublishFailure::OtherMode { .. } => rule("other-mode", None),
         PublishFailure::Contradiction { .. } => rule("immutable", None),
         PublishFailure::NoOnlineKeys => rule("online-keys", None),
         PublishFailure::Misnamed { role, named, found } => wire::Rejection {
@@ -34,7 +35,43 @@ pub(super) fn hint(failure: &PublishFailure) -> Option<&'static str> {
         PublishFailure::Rejected(Rejection::Unvouched { .. }) => {
             Some("upload the signer's document together with releases")
         }
+        PublishFailure::OtherMode { found: Dialect::Notary1, .. } => {
+            Some("publish with `docker trust` or `notary`, or pin the repository with --mode legacy")
+        }
+        PublishFailure::OtherMode { found: Dialect::Tuf1, .. } => {
+            Some("sign with `bulla sign`, `docker trust` and `notary` cannot read this repository")
+        }
         _ => None,
+    }
+}
+
+/// The role that the refusal is about.
+pub(super) fn role(failure: &PublishFailure) -> Option<&RoleName> {
+    match failure {
+        PublishFailure::Rejected(rejection) => role_of_rule(rejection),
+        PublishFailure::Twice { role } | PublishFailure::Misnamed { role, .. } => Some(role),
+        _ => None,
+    }
+}
+
+/// The role that broke the rule.
+pub(super) const fn role_of_rule(rejection: &Rejection) -> Option<&RoleName> {
+    match rejection {
+        Rejection::DuplicateKey { role, .. }
+        | Rejection::Expired { role, .. }
+        | Rejection::Missing { role }
+        | Rejection::NotDelegated { role }
+        | Rejection::OnlineKeys { role }
+        | Rejection::OnlineRole { role }
+        | Rejection::OnlineKeyOffline { role, .. }
+        | Rejection::Profile { role, .. }
+        | Rejection::RevokedTarget { role, .. }
+        | Rejection::SplitTarget { role, .. }
+        | Rejection::TooLarge { role, .. }
+        | Rejection::Verify { role, .. }
+        | Rejection::Version { role, .. } => Some(role),
+        Rejection::Snapshot { .. } => Some(&RoleName::Snapshot),
+        Rejection::Empty | Rejection::UnlistedFile { .. } | Rejection::Unvouched { .. } => None,
     }
 }
 
@@ -47,8 +84,10 @@ fn of_rule(rejection: &Rejection) -> wire::Rejection {
         Rejection::NotDelegated { role } => rule("not-delegated", Some(role)),
         Rejection::OnlineKeys { role } => rule("online-keys", Some(role)),
         Rejection::OnlineKeyOffline { role, .. } => rule("online-key-offline", Some(role)),
+        Rejection::OnlineRole { role } => rule("online-role", Some(role)),
         Rejection::Profile { role, .. } => rule("profile", Some(role)),
         Rejection::RevokedTarget { role, .. } => rule("revoked-target", Some(role)),
+        Rejection::Snapshot { role, .. } => rule("snapshot", Some(role)),
         Rejection::SplitTarget { role, .. } => rule("split-target", Some(role)),
         Rejection::TooLarge { role, .. } => rule("too-large", Some(role)),
         Rejection::UnlistedFile { .. } => rule("unlisted-file", None),

@@ -1,5 +1,6 @@
 //! Why a change was not made.
 
+use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::time::UtcTime;
@@ -27,11 +28,13 @@ pub enum PublishFailure {
         /// Which role.
         role: RoleName,
     },
-    /// The server signs this role itself.
-    #[error("{role} cannot be uploaded, the server signs it")]
-    OnlineRole {
-        /// Which role.
-        role: RoleName,
+    /// The repository is of the other mode: nothing of this kind can be uploaded to it.
+    #[error("{repository} is in {} mode and takes no changes of the other mode", mode(*found))]
+    OtherMode {
+        /// Which repository.
+        repository: RepositoryName,
+        /// How its documents are encoded.
+        found: Dialect,
     },
     /// A document is not what its file name says.
     #[error("{role} was uploaded as version {named}, its content says {found}")]
@@ -84,6 +87,13 @@ pub enum PublishFailure {
     /// The server stopped in the middle.
     #[error("the check of the upload was interrupted")]
     Interrupted,
+}
+
+const fn mode(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Notary1 => "legacy",
+        Dialect::Tuf1 => "spec",
+    }
 }
 
 impl From<PublishError> for PublishFailure {

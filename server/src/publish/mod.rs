@@ -6,31 +6,31 @@
 
 mod failure;
 mod locks;
+mod online;
 mod renew;
 mod seal;
 mod states;
 mod upload;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bulla_keys_schema::dialect::Dialect;
-use bulla_keys_schema::key::Fingerprint;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::submission::{AcceptedUpdate, CurrentState, SealedUpdate};
 
 pub use failure::PublishFailure;
 pub use renew::Renewer;
-pub use seal::{Lifetimes, SealFailure};
-pub use upload::Upload;
+pub use seal::{Lifetime, Lifetimes, SealFailure};
+pub use upload::{Base, Upload, Uploaded};
 
 use crate::clock::SharedClock;
 use crate::lookup;
 use crate::store::{
-    Announcement, DocumentRef, Head, HeadToken, NewDocument, OperationId, Publication, PublicationKind,
-    PublishError, Published, Removal, TrustStore,
+    Announcement, DocumentRef, Head, HeadToken, LastVersions, NewDocument, OperationId, Publication,
+    PublicationKind, PublishError, Published, Removal, TrustStore,
 };
 use crate::vault::{OnlineKeys, Vault};
 
@@ -87,26 +87,38 @@ impl Publisher {
         let _turn = self.locks.turn(&upload.repository).await;
         let now = self.now()?;
         let head = self.store.head(&upload.repository).await?;
-        if head.as_ref().map(|head| head.token) != upload.expected {
-            return self.replay(upload, head.as_deref(), now).await;
+        require_mode(&upload.repository, head.as_deref(), upload.dialect)?;
+        let expected = head.as_ref().map(|head| head.token);
+        match upload.base {
+            Base::Head(base) if base != expected => {
+                return self.replay(upload, base, head.as_deref(), now).await;
+            }
+            Base::Head(_) | Base::Latest => {}
         }
         let keys = self.vault.get(&upload.repository).await?;
         let state = self.state(&upload.repository, head.as_ref()).await?;
+        let last = match state {
+            Some(_) => None,
+            None => self.store.last_versions(&upload.repository).await?,
+        };
         let repository = upload.repository.clone();
-        let (operation, actor, expected) = (upload.operation, upload.actor.clone(), upload.expected);
+        let operation = upload.operation.map_or_else(random_operation, Ok)?;
+        let actor = upload.actor.clone();
         let heavy = upload.bytes() > HEAVY;
         let announcement = (!heavy).then(|| self.store.announce());
         // Uploads that came at the same time are announced as well before any is judged.
         tokio::task::yield_now().await;
         let lifetimes = self.lifetimes;
-        let work = move || judge(upload, state.as_ref(), keys.as_deref(), lifetimes, now);
+        let online = keys.clone();
+        let work = move || judge(upload, state.as_ref(), online.as_deref(), last, lifetimes, now);
         let sealed = if heavy {
             tokio::task::spawn_blocking(work).await.map_err(|_| PublishFailure::Interrupted)??
         } else {
             work()?
         };
-        let commit =
-            Commit { repository, expected, operation, kind: PublicationKind::Publish, actor, announcement };
+        let keys = keys.ok_or(PublishFailure::NoOnlineKeys)?;
+        let kind = PublicationKind::Publish;
+        let commit = Commit { repository, expected, operation, kind, actor, keys, announcement };
         self.commit(commit, sealed, now).await
     }
 
@@ -124,13 +136,15 @@ impl Publisher {
         let keys = self.vault.get(repository).await?.ok_or(PublishFailure::NoOnlineKeys)?;
         let Some(state) = self.state(repository, Some(&head)).await? else { return Ok(false) };
         let announcement = self.store.announce();
-        let sealed = seal::complete(AcceptedUpdate::renewal(&state, now), &keys, self.lifetimes, now)?;
+        let update = AcceptedUpdate::renewal(&state, now);
+        let sealed = seal::complete(update, &keys, None, self.lifetimes, now)?;
         let commit = Commit {
             repository: repository.clone(),
             expected: Some(head.token),
             operation: random_operation()?,
             kind: PublicationKind::Renew,
             actor: "bullad".to_owned(),
+            keys,
             announcement: Some(announcement),
         };
         self.commit(commit, sealed, now).await.map(|_| true)
@@ -148,6 +162,38 @@ impl Publisher {
         actor: &str,
     ) -> Result<Receipt, PublishFailure> {
         let _turn = self.locks.turn(repository).await;
+        self.remove_in_turn(repository, expected, operation, actor).await
+    }
+
+    /// Removes a repository in legacy mode as it is when its turn comes; `None` if there is
+    /// none. Its online keys stay: clients of Notary keep the root that lists them, and publish
+    /// it anew.
+    ///
+    /// # Errors
+    /// A repository in spec mode, or not possible at present.
+    pub async fn remove_latest(
+        &self,
+        repository: &RepositoryName,
+        actor: &str,
+    ) -> Result<Option<Receipt>, PublishFailure> {
+        let _turn = self.locks.turn(repository).await;
+        let Some(head) = self.store.head(repository).await? else { return Ok(None) };
+        require_mode(repository, Some(&head), Dialect::Notary1)?;
+        let keys = self.vault.get(repository).await?;
+        let receipt = self.remove_in_turn(repository, head.token, None, actor).await?;
+        if let Some(keys) = keys {
+            self.vault.put_back(repository, &keys).await?;
+        }
+        Ok(Some(receipt))
+    }
+
+    async fn remove_in_turn(
+        &self,
+        repository: &RepositoryName,
+        expected: HeadToken,
+        operation: Option<OperationId>,
+        actor: &str,
+    ) -> Result<Receipt, PublishFailure> {
         let removal = Removal {
             repository: repository.clone(),
             expected,
@@ -160,30 +206,6 @@ impl Publisher {
         self.states.forget(repository);
         self.vault.forget(repository);
         Ok(Receipt { published: removed?, current: BTreeMap::new() })
-    }
-
-    /// Adds a set of online keys that takes over once a root lists it.
-    ///
-    /// # Errors
-    /// There is no such repository, or the keys cannot be had.
-    pub async fn rotate(&self, repository: &RepositoryName) -> Result<Arc<OnlineKeys>, PublishFailure> {
-        let _turn = self.locks.turn(repository).await;
-        let head = self.store.head(repository).await?.ok_or(PublishFailure::Conflict { current: None })?;
-        let state = self.state(repository, Some(&head)).await?.ok_or(PublishFailure::NoOnlineKeys)?;
-        Ok(self.vault.rotate(repository, &seal::listed(state.root().payload())).await?)
-    }
-
-    /// The online keys that the current root of `repository` lists; none before there is one.
-    ///
-    /// # Errors
-    /// The store cannot be read, or what it holds does not verify.
-    pub async fn listed_keys(
-        &self,
-        repository: &RepositoryName,
-    ) -> Result<BTreeSet<Fingerprint>, PublishFailure> {
-        let head = self.store.head(repository).await?;
-        let state = self.state(repository, head.as_ref()).await?;
-        Ok(state.map(|state| seal::listed(state.root().payload())).unwrap_or_default())
     }
 
     /// The time, if the clock can be trusted.
@@ -216,7 +238,7 @@ impl Publisher {
             return Ok(Some(state));
         }
         let documents = lookup::all_current(&*self.store, repository, head).await?;
-        let state = CurrentState::load(Dialect::Tuf1, &documents.into_iter().collect())
+        let state = CurrentState::load(head.dialect, &documents.into_iter().collect())
             .map_err(|source| PublishFailure::Broken { repository: repository.clone(), source })?;
         self.states.put(repository, head.token, state.clone());
         Ok(Some(state))
@@ -227,18 +249,20 @@ impl Publisher {
     async fn replay(
         &self,
         upload: Upload,
+        expected: Option<HeadToken>,
         head: Option<&Head>,
         now: UtcTime,
     ) -> Result<Receipt, PublishFailure> {
         let current = head.map(|head| head.current.clone()).unwrap_or_default();
-        let (repository, expected, operation) = (upload.repository, upload.expected, upload.operation);
+        let conflict = || PublishFailure::Conflict { current: head.map(|head| head.token) };
         if expected.is_none() && head.is_none() {
-            return Err(PublishFailure::Conflict { current: None });
+            return Err(conflict());
         }
         let publication = Publication {
-            repository,
+            repository: upload.repository,
+            dialect: upload.dialect,
             expected,
-            operation,
+            operation: upload.operation.ok_or_else(conflict)?,
             kind: PublicationKind::Publish,
             documents: Vec::new(),
             targets: Vec::new(),
@@ -250,7 +274,7 @@ impl Publisher {
         match self.store.publish(publication).await {
             Ok(published) => Ok(Receipt { published, current }),
             Err(PublishError::Store(error)) => Err(error.into()),
-            Err(_) => Err(PublishFailure::Conflict { current: head.map(|head| head.token) }),
+            Err(_) => Err(conflict()),
         }
     }
 
@@ -264,6 +288,7 @@ impl Publisher {
         let current = seal::current(&state);
         let publication = Publication {
             repository: commit.repository.clone(),
+            dialect: state.root().dialect(),
             expected: commit.expected,
             operation: commit.operation,
             kind: commit.kind,
@@ -273,7 +298,7 @@ impl Publisher {
                 .collect(),
             targets,
             current: current.clone(),
-            renew_at: seal::renew_at(&state, self.lifetimes, now)?,
+            renew_at: seal::renew_at(&state, &commit.keys, self.lifetimes, now)?,
             actor: commit.actor,
             at: now,
         };
@@ -298,6 +323,7 @@ struct Commit {
     operation: OperationId,
     kind: PublicationKind,
     actor: String,
+    keys: Arc<OnlineKeys>,
     announcement: Option<Announcement>,
 }
 
@@ -306,16 +332,32 @@ fn judge(
     upload: Upload,
     state: Option<&CurrentState>,
     keys: Option<&OnlineKeys>,
+    last: Option<LastVersions>,
     lifetimes: Lifetimes,
     now: UtcTime,
 ) -> Result<SealedUpdate, PublishFailure> {
     let names = upload.names();
-    let repository = upload.repository.clone();
-    let accepted = seal::check(upload.into_submission()?, &repository, state, keys, now)?;
+    let (repository, dialect) = (upload.repository.clone(), upload.dialect);
+    let accepted = seal::check(upload.into_submission()?, dialect, &repository, state, keys, now)?;
     let keys = keys.ok_or(PublishFailure::NoOnlineKeys)?;
-    let sealed = seal::complete(accepted, keys, lifetimes, now)?;
+    let sealed = seal::complete(accepted, keys, last, lifetimes, now)?;
     names.compare(sealed.documents())?;
     Ok(sealed)
+}
+
+/// # Errors
+/// The repository exists in the other mode.
+fn require_mode(
+    repository: &RepositoryName,
+    head: Option<&Head>,
+    dialect: Dialect,
+) -> Result<(), PublishFailure> {
+    match head {
+        Some(head) if head.dialect != dialect => {
+            Err(PublishFailure::OtherMode { repository: repository.clone(), found: head.dialect })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// An operation that nobody repeats.

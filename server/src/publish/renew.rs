@@ -45,12 +45,12 @@ impl Renewer {
     #[must_use]
     pub fn behind(&self) -> Option<i64> {
         let delay = self.delay.load(Ordering::Relaxed);
-        (delay > self.publisher.lifetimes().timestamp() / 4).then_some(delay)
+        (delay > self.publisher.lifetimes().shortest() / 4).then_some(delay)
     }
 
     /// Works until the server stops.
     pub async fn run(&self, mut phase: watch::Receiver<Phase>) {
-        let lifetime = u64::try_from(self.publisher.lifetimes().timestamp()).unwrap_or(u64::MAX);
+        let lifetime = u64::try_from(self.publisher.lifetimes().shortest()).unwrap_or(u64::MAX);
         let pause = PAUSE.min(Duration::from_millis(lifetime.saturating_mul(25)));
         let mut failed = HashMap::new();
         loop {

@@ -49,5 +49,7 @@ impl States {
 
 fn size(state: &CurrentState) -> usize {
     let delegated: usize = state.delegated().values().map(|document| document.bytes().len()).sum();
-    state.root().bytes().len() + state.snapshot().bytes().len() + state.targets().bytes().len() + delegated
+    let retired: usize = state.retired().values().map(|document| document.bytes.len()).sum();
+    let top = state.root().bytes().len() + state.snapshot().bytes().len() + state.targets().bytes().len();
+    top + delegated + retired
 }

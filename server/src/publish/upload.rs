@@ -2,29 +2,52 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
-use bulla_keys_schema::verify::submission::Submission;
+use bulla_keys_schema::verify::submission::{Rejection, Submission};
 use bytes::Bytes;
 
 use super::PublishFailure;
-use crate::store::{HeadToken, NewDocument, OperationId};
+use crate::store::{HeadToken, OperationId};
 
 /// An upload to one repository.
 #[derive(Clone, Debug)]
 pub struct Upload {
     /// Which repository.
     pub repository: RepositoryName,
-    /// The head it was built on; `None` to create the repository.
-    pub expected: Option<HeadToken>,
-    /// Chosen by the publisher; done once.
-    pub operation: OperationId,
+    /// How its documents are encoded: like those that are there, if there are any.
+    pub dialect: Dialect,
+    /// What it was built on.
+    pub base: Base,
+    /// Chosen by the publisher; done once. `None` for publishers that know of no such thing.
+    pub operation: Option<OperationId>,
     /// The documents as their file names call them; roots oldest first.
-    pub documents: Vec<NewDocument>,
+    pub documents: Vec<Uploaded>,
     /// Bytes of targets.
     pub targets: Vec<Bytes>,
     /// Who sent it.
     pub actor: String,
+}
+
+/// What an upload was built on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// This head, `None` to create the repository. With another one it is a conflict.
+    Head(Option<HeadToken>),
+    /// Whatever is current when its turn comes: the versions tell whether it fits.
+    Latest,
+}
+
+/// A document of an upload.
+#[derive(Clone, Debug)]
+pub struct Uploaded {
+    /// Its role.
+    pub role: RoleName,
+    /// Its version, if its file name tells it.
+    pub version: Option<Version>,
+    /// Its bytes.
+    pub bytes: Bytes,
 }
 
 /// The versions that the file names of an upload promised.
@@ -40,7 +63,7 @@ impl Upload {
     pub(super) fn names(&self) -> Names {
         let mut names: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for document in &self.documents {
-            names.entry(document.role.clone()).or_default().insert(document.version);
+            names.entry(document.role.clone()).or_default().extend(document.version);
         }
         Names(names)
     }
@@ -49,7 +72,7 @@ impl Upload {
     /// A role that cannot be uploaded, or twice a role that can have one document only.
     pub(super) fn into_submission(self) -> Result<Submission, PublishFailure> {
         let mut submission = Submission { target_files: self.targets, ..Submission::default() };
-        for NewDocument { role, bytes, .. } in self.documents {
+        for Uploaded { role, bytes, .. } in self.documents {
             let replaced = match &role {
                 RoleName::Root => {
                     submission.roots.push(bytes);
@@ -57,7 +80,8 @@ impl Upload {
                 }
                 RoleName::Targets => submission.targets.replace(bytes),
                 RoleName::Delegated(name) => submission.delegated.insert(name.clone(), bytes),
-                RoleName::Snapshot | RoleName::Timestamp => return Err(PublishFailure::OnlineRole { role }),
+                RoleName::Snapshot => submission.snapshot.replace(bytes),
+                RoleName::Timestamp => return Err(Rejection::OnlineRole { role }.into()),
             };
             if replaced.is_some() {
                 return Err(PublishFailure::Twice { role });
@@ -75,9 +99,10 @@ impl Names {
     pub(super) fn compare(&self, documents: &[(RoleName, Version, Bytes)]) -> Result<(), PublishFailure> {
         for (role, version, _) in documents {
             let Some(named) = self.0.get(role) else { continue };
-            if !named.contains(version) {
-                let named = named.first().copied().unwrap_or(*version);
-                return Err(PublishFailure::Misnamed { role: role.clone(), named, found: *version });
+            if let Some(first) = named.first()
+                && !named.contains(version)
+            {
+                return Err(PublishFailure::Misnamed { role: role.clone(), named: *first, found: *version });
             }
         }
         Ok(())
@@ -89,15 +114,16 @@ mod tests {
     use super::*;
 
     fn upload(roles: &[&str]) -> Upload {
-        let document = |role: &&str| NewDocument {
+        let document = |role: &&str| Uploaded {
             role: role.parse().unwrap(),
-            version: Version::FIRST,
+            version: Some(Version::FIRST),
             bytes: Bytes::from_static(b"{}"),
         };
         Upload {
             repository: "a".parse().unwrap(),
-            expected: None,
-            operation: OperationId([0; 16]),
+            dialect: Dialect::Tuf1,
+            base: Base::Head(None),
+            operation: None,
             documents: roles.iter().map(document).collect(),
             targets: Vec::new(),
             actor: String::new(),
@@ -112,10 +138,9 @@ mod tests {
             let failure = upload(&twice).into_submission().err().unwrap();
             assert!(matches!(failure, PublishFailure::Twice { .. }), "{failure}");
         }
-        for online in ["snapshot", "timestamp"] {
-            let failure = upload(&[online]).into_submission().err().unwrap();
-            assert!(matches!(failure, PublishFailure::OnlineRole { .. }), "{failure}");
-        }
+        let failure = upload(&["timestamp"]).into_submission().err().unwrap();
+        let refused = matches!(failure, PublishFailure::Rejected(Rejection::OnlineRole { .. }));
+        assert!(refused, "{failure}");
     }
 
     #[test]
@@ -125,5 +150,8 @@ mod tests {
         let document = |version| [(RoleName::Root, version, Bytes::new())];
         assert!(names.compare(&document(Version::FIRST)).is_ok());
         assert!(matches!(names.compare(&document(second)), Err(PublishFailure::Misnamed { .. })));
+        let mut unnamed = upload(&["root"]);
+        unnamed.documents[0].version = None;
+        assert!(unnamed.names().compare(&document(second)).is_ok());
     }
 }

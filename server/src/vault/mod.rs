@@ -1,7 +1,8 @@
 //! Online keys: made here, sealed at rest, unsealed in memory only.
 //!
 //! A repository has one set of two Ed25519 keys, and one more while a rotation waits for the
-//! root that lists it. Which set signs is decided by the root, never here.
+//! root that lists it. Which set signs is decided by the root, never here. A root of Notary
+//! may list the keys of one set at different times, or only one of them.
 
 mod kek;
 mod seal;
@@ -9,7 +10,7 @@ mod seal;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bulla_keys_schema::key::{Fingerprint, InvalidSecretKey, KeyAlgorithm, SecretKey};
+use bulla_keys_schema::key::{Fingerprint, InvalidSecretKey, KeyAlgorithm, PublicKey, SecretKey};
 use bulla_keys_schema::names::RepositoryName;
 use zeroize::Zeroizing;
 
@@ -36,6 +37,15 @@ pub struct OnlineKeys {
     pub generation: u64,
     /// Oldest first: the one in use, and while a rotation waits for its root the next one.
     pub sets: Vec<KeySet>,
+}
+
+/// A role that the server signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnlineRole {
+    /// Which documents belong together.
+    Snapshot,
+    /// That they are fresh.
+    Timestamp,
 }
 
 /// The keys that sign for one repository together.
@@ -117,6 +127,51 @@ impl Vault {
         Err(VaultError::Contended)
     }
 
+    /// Sees to it that there is a key of `role` which no root has listed yet: of all keys in
+    /// `known`, those that any root ever listed, none is handed out again. The same key until
+    /// a root lists it, because whoever asked before may be signing that root at the moment.
+    /// `listed` are the online keys of the current root: no key of them is dropped.
+    ///
+    /// Unlike [`Self::rotate`], this serves roots in which the two keys of one set go their
+    /// own ways, as those of Notary do.
+    ///
+    /// # Errors
+    /// As [`Self::get_or_make`]; and the root may list keys of too many sets.
+    pub async fn pending(
+        &self,
+        repository: &RepositoryName,
+        role: OnlineRole,
+        listed: &BTreeSet<Fingerprint>,
+        known: &BTreeSet<Fingerprint>,
+    ) -> Result<PublicKey, VaultError> {
+        for _ in 0..ATTEMPTS {
+            let keys = self.get_or_make(repository).await?;
+            if let Some(set) = keys.pending(role, known) {
+                return Ok(set.key(role).public_key().clone());
+            }
+            let needed = |set: &&KeySet| {
+                set.fingerprints().any(|key| listed.contains(&key))
+                    || [OnlineRole::Snapshot, OnlineRole::Timestamp]
+                        .into_iter()
+                        .any(|role| keys.pending(role, known).is_some_and(|pending| pending.is(set)))
+            };
+            let kept = keys.sets.iter().filter(needed).map(KeySet::duplicate);
+            let mut sets = kept.collect::<Result<Vec<_>, _>>()?;
+            sets.push(KeySet::make()?);
+            self.store_sets(repository, Some(keys.generation), sets).await?;
+        }
+        Err(VaultError::Contended)
+    }
+
+    /// Stores keys anew that went away with their repository.
+    ///
+    /// # Errors
+    /// As [`Self::get_or_make`].
+    pub async fn put_back(&self, repository: &RepositoryName, keys: &OnlineKeys) -> Result<(), VaultError> {
+        let sets = keys.sets.iter().map(KeySet::duplicate).collect::<Result<_, _>>()?;
+        self.store_sets(repository, None, sets).await.map(|_| ())
+    }
+
     /// Drops the keys of a removed repository from memory.
     pub fn forget(&self, repository: &RepositoryName) {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).remove(repository);
@@ -172,12 +227,35 @@ impl OnlineKeys {
     pub fn next(&self, listed: &BTreeSet<Fingerprint>) -> Option<&KeySet> {
         self.sets.iter().skip(1).next_back().filter(|set| !set.is_within(listed))
     }
+
+    /// The newest key of `role` among those in `listed`.
+    #[must_use]
+    pub fn held(&self, role: OnlineRole, listed: &BTreeSet<Fingerprint>) -> Option<&SecretKey> {
+        let mut keys = self.sets.iter().map(|set| set.key(role));
+        keys.rfind(|key| listed.contains(&key.public_key().fingerprint()))
+    }
+
+    /// The oldest set whose key of `role` no root has listed yet.
+    fn pending(&self, role: OnlineRole, known: &BTreeSet<Fingerprint>) -> Option<&KeySet> {
+        self.sets.iter().find(|set| !known.contains(&set.key(role).public_key().fingerprint()))
+    }
 }
 
 impl KeySet {
     /// What identifies the two keys.
     pub fn fingerprints(&self) -> impl Iterator<Item = Fingerprint> {
         [&self.snapshot, &self.timestamp].into_iter().map(|key| key.public_key().fingerprint())
+    }
+
+    const fn key(&self, role: OnlineRole) -> &SecretKey {
+        match role {
+            OnlineRole::Snapshot => &self.snapshot,
+            OnlineRole::Timestamp => &self.timestamp,
+        }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self.fingerprints().eq(other.fingerprints())
     }
 
     fn is_within(&self, listed: &BTreeSet<Fingerprint>) -> bool {
@@ -230,4 +308,58 @@ pub enum VaultError {
     /// There is no set that the root lists, so nothing can be rotated.
     #[error("the current root lists no online keys of this server")]
     NotListed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryStore;
+
+    fn vault() -> (Vault, RepositoryName) {
+        let kek = Kek::from_variable(&Zeroizing::new("01".repeat(32))).unwrap();
+        (Vault::new(kek, Arc::new(MemoryStore::new())), "a".parse().unwrap())
+    }
+
+    fn print(key: &PublicKey) -> Fingerprint {
+        key.fingerprint()
+    }
+
+    #[tokio::test]
+    async fn a_pending_key_stays_until_a_root_lists_it_and_never_comes_back() {
+        use OnlineRole::{Snapshot, Timestamp};
+
+        let (vault, name) = vault();
+        let (mut listed, mut known) = (BTreeSet::new(), BTreeSet::new());
+        let mut all = BTreeSet::new();
+        // The owner holds the snapshot key: for long, only timestamp keys are listed.
+        let snapshot = vault.pending(&name, Snapshot, &listed, &known).await.unwrap();
+        for _ in 0..20 {
+            let next = vault.pending(&name, Timestamp, &listed, &known).await.unwrap();
+            assert!(next == vault.pending(&name, Timestamp, &listed, &known).await.unwrap());
+            assert!(snapshot == vault.pending(&name, Snapshot, &listed, &known).await.unwrap());
+            assert!(all.insert(print(&next)), "handed out twice");
+            listed = BTreeSet::from([print(&next)]);
+            known.insert(print(&next));
+            let keys = vault.get(&name).await.unwrap().unwrap();
+            assert!(keys.held(Timestamp, &listed).unwrap().public_key() == &next);
+            assert!(keys.held(Snapshot, &listed).is_none());
+        }
+        listed.insert(print(&snapshot));
+        known.insert(print(&snapshot));
+        let other = vault.pending(&name, Snapshot, &listed, &known).await.unwrap();
+        assert!(other != snapshot);
+        let keys = vault.get(&name).await.unwrap().unwrap();
+        assert!(keys.held(Snapshot, &listed).is_some() && keys.held(Timestamp, &listed).is_some());
+    }
+
+    #[tokio::test]
+    async fn keys_are_put_back_as_they_were() {
+        let (vault, name) = vault();
+        let before = vault.get_or_make(&name).await.unwrap();
+        let (other, _) = self::vault();
+        other.put_back(&name, &before).await.unwrap();
+        let after = other.get(&name).await.unwrap().unwrap();
+        assert!(before.sets.len() == after.sets.len());
+        assert!(before.sets.iter().zip(&after.sets).all(|(one, other)| one.is(other)));
+    }
 }

@@ -1,0 +1,131 @@
+//! Which online keys a repository uses, and which come next. The root decides; this only reads
+//! it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bulla_keys_schema::dialect::Dialect;
+use bulla_keys_schema::key::{Fingerprint, PublicKey};
+use bulla_keys_schema::metadata::{Root, Version};
+use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::verify::RawMetadata;
+use bulla_keys_schema::verify::submission::CurrentState;
+
+use super::{PublishFailure, Publisher, require_mode, seal};
+use crate::store::StoreError;
+use crate::vault::{OnlineKeys, OnlineRole};
+
+impl Publisher {
+    /// Adds a set of online keys that takes over once a root lists it.
+    ///
+    /// # Errors
+    /// There is no such repository, it is in legacy mode, or the keys cannot be had.
+    pub async fn rotate(&self, repository: &RepositoryName) -> Result<Arc<OnlineKeys>, PublishFailure> {
+        let _turn = self.locks.turn(repository).await;
+        let head = self.store.head(repository).await?.ok_or(PublishFailure::Conflict { current: None })?;
+        require_mode(repository, Some(&head), Dialect::Tuf1)?;
+        let state = self.state(repository, Some(&head)).await?.ok_or(PublishFailure::NoOnlineKeys)?;
+        Ok(self.vault.rotate(repository, &seal::listed(state.root().payload())).await?)
+    }
+
+    /// The online keys that the current root of `repository` lists; none before there is one.
+    ///
+    /// # Errors
+    /// The store cannot be read, or what it holds does not verify.
+    pub async fn listed_keys(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<BTreeSet<Fingerprint>, PublishFailure> {
+        let head = self.store.head(repository).await?;
+        let state = self.state(repository, head.as_ref()).await?;
+        Ok(state.map(|state| seal::listed(state.root().payload())).unwrap_or_default())
+    }
+
+    /// For a repository in legacy mode: the key with which the server signs `role`, or the one
+    /// that waits for a root to list it. The same one each time, made with the first question.
+    ///
+    /// # Errors
+    /// A repository in spec mode, or the keys cannot be had.
+    pub async fn online_key(
+        &self,
+        repository: &RepositoryName,
+        role: OnlineRole,
+    ) -> Result<PublicKey, PublishFailure> {
+        let _turn = self.locks.turn(repository).await;
+        let state = self.legacy_state(repository).await?;
+        if let Some(state) = &state
+            && let Some(keys) = self.vault.get(repository).await?
+            && let Some(key) = keys.held(role, &of_role(state.root().payload(), role))
+        {
+            return Ok(key.public_key().clone());
+        }
+        self.pending(repository, role, state.as_ref()).await
+    }
+
+    /// For a repository in legacy mode: the key of `role` that takes over once a root lists it.
+    /// The same one until that happens.
+    ///
+    /// # Errors
+    /// As [`Self::online_key`].
+    pub async fn pending_key(
+        &self,
+        repository: &RepositoryName,
+        role: OnlineRole,
+    ) -> Result<PublicKey, PublishFailure> {
+        let _turn = self.locks.turn(repository).await;
+        let state = self.legacy_state(repository).await?;
+        self.pending(repository, role, state.as_ref()).await
+    }
+
+    async fn legacy_state(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<Option<CurrentState>, PublishFailure> {
+        let head = self.store.head(repository).await?;
+        require_mode(repository, head.as_deref(), Dialect::Notary1)?;
+        self.state(repository, head.as_ref()).await
+    }
+
+    async fn pending(
+        &self,
+        repository: &RepositoryName,
+        role: OnlineRole,
+        state: Option<&CurrentState>,
+    ) -> Result<PublicKey, PublishFailure> {
+        let (listed, known) = match state {
+            Some(state) => (seal::listed(state.root().payload()), self.known_keys(repository, state).await?),
+            None => <_>::default(),
+        };
+        Ok(self.vault.pending(repository, role, &listed, &known).await?)
+    }
+
+    /// The online keys that any root of the repository ever listed: a key that its owner once
+    /// did away with must not come back as a new one.
+    async fn known_keys(
+        &self,
+        repository: &RepositoryName,
+        state: &CurrentState,
+    ) -> Result<BTreeSet<Fingerprint>, PublishFailure> {
+        let newest = state.root();
+        let mut known = seal::listed(newest.payload());
+        for version in (1..newest.version().get()).filter_map(Version::new) {
+            // An old repository may begin with version 2.
+            let Some(bytes) = self.store.by_version(repository, &RoleName::Root, version).await? else {
+                continue;
+            };
+            let root = RawMetadata::<Root>::new(newest.dialect(), bytes).verify_first().map_err(|error| {
+                StoreError::Corrupt { what: format!("version {version} of root of {repository}: {error}") }
+            })?;
+            known.extend(seal::listed(root.payload()));
+        }
+        Ok(known)
+    }
+}
+
+fn of_role(root: &Root, role: OnlineRole) -> BTreeSet<Fingerprint> {
+    let keys = match role {
+        OnlineRole::Snapshot => &root.snapshot,
+        OnlineRole::Timestamp => &root.timestamp,
+    };
+    keys.fingerprints(&root.keys)
+}
