@@ -9,6 +9,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use bulla::adapter::Patience;
+use bulla::adapter::connection::Connection;
 use bulla::adapter::key_files::KeyFiles;
 use bulla::adapter::os_entropy::OsEntropy;
 use bulla::adapter::tty::Tty;
@@ -101,7 +102,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn new(output: Output, folder: &Path) -> Self {
+    pub(crate) fn new(output: Output, folder: &Path) -> Self {
         let folder = folder.display().to_string();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&folder, "$DIR");
         let code = output.status.code().unwrap_or(-1);
@@ -181,8 +182,8 @@ impl<'a> Desk<'a> {
     /// A new user of `server`.
     pub fn of(server: &'a TestServer) -> Self {
         let url = server.url("").parse().expect("a URL");
-        let http = TufHttp::new(url, None, None, Patience::default()).expect("a client");
-        Self::with(Box::new(http), server.clock.as_ref())
+        let connection = Connection::new(url, None, None, Patience::default()).expect("a client");
+        Self::with(Box::new(TufHttp::new(connection)), server.clock.as_ref())
     }
 
     /// A new user of whatever server.

@@ -1,6 +1,13 @@
 //! tests
 
 pub mod cli;
+pub mod docker;
+pub mod docker_site;
+pub mod legacy;
+pub mod notary;
+pub mod notary_keys;
+pub mod notary_load;
+pub mod notary_matrix;
 pub mod peers;
 pub mod programs;
 pub mod publisher;
@@ -9,4 +16,5 @@ pub mod simulator;
 
 pub mod crash;
 pub mod crash_server;
+pub mod crash_trace;
 pub mod store_contract;

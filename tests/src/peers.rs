@@ -9,6 +9,7 @@
 mod in_process;
 mod program;
 
+pub mod debian;
 pub mod fixtures;
 pub mod second_opinion;
 pub mod static_files;

@@ -26,11 +26,11 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 /// How long a program may take until it answers.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A process that is killed when this is dropped.
 #[derive(Debug)]
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -58,6 +58,18 @@ impl Bullad {
     pub fn start(folder: &Path) -> Self {
         let mut command = Command::new(program("bullad"));
         command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data"]).arg(folder.join("data"));
+        Self::spawn(command, folder, folder.join("data/tls/ca.pem"))
+    }
+
+    /// The same, with everything in memory.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn start_in_memory(folder: &Path) -> Self {
+        let mut command = Command::new(program("bullad"));
+        command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data"]).arg(folder.join("data"));
+        command.env("BULLAD_STORE_KIND", "memory");
         Self::spawn(command, folder, folder.join("data/tls/ca.pem"))
     }
 
@@ -133,7 +145,7 @@ impl DockerRegistry {
 }
 
 /// Starts a program that logs to its standard error, and reads the port after `before` from there.
-fn spawn(command: &mut Command, log: &Path, before: &str) -> (Running, String) {
+pub(crate) fn spawn(command: &mut Command, log: &Path, before: &str) -> (Running, String) {
     let started = Instant::now();
     let output = File::create(log).expect("a log can be made");
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).spawn();

@@ -38,7 +38,7 @@ const SERVER: &[Room] = &[
     ("lookup", &["store"]),
     ("auth", &["private_file", "clock"]),
     ("publish", &["vault", "lookup", "store", "metrics", "clock", "phase"]),
-    ("config", &["publish", "vault"]),
+    ("config", &["publish", "vault", "auth"]),
     ("telemetry", &["config"]),
     ("app", &["publish", "auth", "vault", "store", "config", "metrics", "clock"]),
     ("http", &["app", "publish", "lookup", "auth", "vault", "store", "metrics", "phase"]),

@@ -39,7 +39,7 @@ pub(crate) async fn list(
         let names = app.store.list(after.as_ref(), PAGE).await?;
         let last = names.len() < PAGE;
         after = names.last().cloned().or(after);
-        repositories.extend(names.into_iter().filter(|name| caller.may(Right::Read, name)));
+        repositories.extend(names.into_iter().filter(|name| caller.may_list(name)));
         if repositories.len() > max {
             repositories.truncate(max);
             let next = repositories.last().cloned();
@@ -62,7 +62,7 @@ pub(crate) async fn changes(
     let max = page.max.unwrap_or(PAGE).clamp(1, PAGE);
     let found = app.store.changes(Position(after), max).await?;
     let next = found.last().map_or(after, |change| change.position.0);
-    let visible = found.into_iter().filter(|change| caller.may(Right::Read, &change.repository));
+    let visible = found.into_iter().filter(|change| caller.may_list(&change.repository));
     Ok(Json(wire::ChangeList { changes: visible.map(write_change).collect(), next }).into_response())
 }
 

@@ -1,7 +1,4 @@
-//! The body of a journal record: an explicit binary form, version 2.
-//!
-//! Integers are little-endian, texts carry a two-byte length, lists a four-byte count.
-//! Decoding checks every length and never panics: the bytes may come from a damaged disk.
+//! The body of a journal record: an explicit binary form, version 2, made of fields.rs.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +8,7 @@ use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::time::UtcTime;
 
+use super::fields::{Reader, Undecodable, Writer};
 use crate::store::inspect::Inspected;
 use crate::store::{DocumentRef, LastVersions, OperationId, Publication, PublicationKind, Removal};
 
@@ -96,11 +94,6 @@ pub(super) enum Place {
     Blob,
 }
 
-/// The bytes are no body of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a record of this format")]
-pub(super) struct Undecodable;
-
 impl Entry {
     pub(super) const fn repository(&self) -> &RepositoryName {
         match self {
@@ -124,10 +117,11 @@ impl Entry {
 /// Encodes a publication; the entry tells where in the body its values are.
 pub(super) fn encode_commit(publication: &Publication, inspected: &Inspected) -> (Commit, Vec<u8>) {
     let (at, renew_at) = (publication.at.plus_seconds(0), publication.renew_at.plus_seconds(0));
-    let mut out = Writer::new(match publication.kind {
+    let kind = match publication.kind {
         PublicationKind::Publish => PUBLISH,
         PublicationKind::Renew => RENEW,
-    });
+    };
+    let mut out = Writer(vec![VERSION, kind]);
     out.text(publication.repository.as_str());
     out.0.push(dialect_byte(publication.dialect));
     out.u64(publication.expected.map_or(0, |token| token.0));
@@ -171,7 +165,7 @@ pub(super) fn encode_commit(publication: &Publication, inspected: &Inspected) ->
 /// Encodes the removal of a head that had reached `last`.
 pub(super) fn encode_remove(removal: &Removal, last: LastVersions) -> (Remove, Vec<u8>) {
     let at = removal.at.plus_seconds(0);
-    let mut out = Writer::new(REMOVE);
+    let mut out = Writer(vec![VERSION, REMOVE]);
     out.text(removal.repository.as_str());
     out.u64(removal.expected.0);
     out.bytes(&removal.operation.0);
@@ -191,7 +185,7 @@ pub(super) fn encode_remove(removal: &Removal, last: LastVersions) -> (Remove, V
 
 /// Encodes sealed online keys.
 pub(super) fn encode_keys(repository: &RepositoryName, generation: u64, sealed: &[u8]) -> (Keys, Vec<u8>) {
-    let mut out = Writer::new(KEYS);
+    let mut out = Writer(vec![VERSION, KEYS]);
     out.text(repository.as_str());
     out.u64(generation);
     let sealed = out.value(Sha256Digest::of(sealed), sealed);
@@ -203,7 +197,7 @@ pub(super) fn encode_keys(repository: &RepositoryName, generation: u64, sealed: 
 /// # Errors
 /// Anything that the encoders above could not have written, trailing bytes included.
 pub(super) fn decode(body: &[u8]) -> Result<Entry, Undecodable> {
-    let mut input = Reader { rest: body, read: 0 };
+    let mut input = Reader::new(body);
     if input.u8()? != VERSION {
         return Err(Undecodable);
     }
@@ -225,7 +219,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Entry, Undecodable> {
         }),
         _ => return Err(Undecodable),
     };
-    if input.rest.is_empty() { Ok(entry) } else { Err(Undecodable) }
+    if input.is_empty() { Ok(entry) } else { Err(Undecodable) }
 }
 
 /// The bytes of an inline value in the body it came with; `None` for a blob.
@@ -284,46 +278,7 @@ const fn dialect_of(byte: u8) -> Result<Dialect, Undecodable> {
     }
 }
 
-/// Appends fields.
-pub(super) struct Writer(pub(super) Vec<u8>);
-
 impl Writer {
-    fn new(kind: u8) -> Self {
-        Self(vec![VERSION, kind])
-    }
-
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-    }
-
-    pub(super) fn u64(&mut self, value: u64) {
-        self.bytes(&value.to_le_bytes());
-    }
-
-    pub(super) fn u32(&mut self, value: u32) {
-        self.bytes(&value.to_le_bytes());
-    }
-
-    /// Names and actors are bounded far below 64 KiB before they come here.
-    pub(super) fn text(&mut self, text: &str) {
-        let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
-        self.bytes(&length.to_le_bytes());
-        self.bytes(text.as_bytes().get(..usize::from(length)).unwrap_or_default());
-    }
-
-    fn count(&mut self, count: usize) {
-        self.u32(u32::try_from(count).unwrap_or(u32::MAX));
-    }
-
-    fn time(&mut self, time: UtcTime) {
-        self.bytes(&time.unix_seconds().to_le_bytes());
-    }
-
-    pub(super) fn last_versions(&mut self, last: LastVersions) {
-        self.u64(last.timestamp.get());
-        self.u64(last.snapshot.get());
-    }
-
     fn value(&mut self, digest: Sha256Digest, bytes: &[u8]) -> Value {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.bytes(digest.as_bytes());
@@ -339,72 +294,14 @@ impl Writer {
     }
 }
 
-/// Takes fields off the front.
-pub(super) struct Reader<'a> {
-    rest: &'a [u8],
-    read: usize,
-}
-
-impl<'a> Reader<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, read: 0 }
-    }
-
-    pub(super) const fn is_empty(&self) -> bool {
-        self.rest.is_empty()
-    }
-
-    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], Undecodable> {
-        let (head, rest) = self.rest.split_at_checked(count).ok_or(Undecodable)?;
-        self.rest = rest;
-        self.read += count;
-        Ok(head)
-    }
-
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Undecodable> {
-        self.take(N)?.try_into().map_err(|_| Undecodable)
-    }
-
-    pub(super) fn u8(&mut self) -> Result<u8, Undecodable> {
-        self.array::<1>().map(u8::from_le_bytes)
-    }
-
-    pub(super) fn u32(&mut self) -> Result<u32, Undecodable> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    pub(super) fn u64(&mut self) -> Result<u64, Undecodable> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    pub(super) fn text(&mut self) -> Result<&'a str, Undecodable> {
-        let length = u16::from_le_bytes(self.array()?);
-        str::from_utf8(self.take(usize::from(length))?).map_err(|_| Undecodable)
-    }
-
-    pub(super) fn parsed<T: std::str::FromStr>(&mut self) -> Result<T, Undecodable> {
-        self.text()?.parse().map_err(|_| Undecodable)
-    }
-
-    pub(super) fn version(&mut self) -> Result<Version, Undecodable> {
-        Version::new(self.u64()?).ok_or(Undecodable)
-    }
-
-    pub(super) fn last_versions(&mut self) -> Result<LastVersions, Undecodable> {
-        Ok(LastVersions { timestamp: self.version()?, snapshot: self.version()? })
-    }
-
-    fn time(&mut self) -> Result<UtcTime, Undecodable> {
-        UtcTime::from_unix_seconds(i64::from_le_bytes(self.array()?)).map_err(|_| Undecodable)
-    }
-
+impl Reader<'_> {
     fn value(&mut self) -> Result<Value, Undecodable> {
         let digest = Sha256Digest::from_bytes(self.array()?);
         let length = self.u64()?;
         let place = match self.u8()? {
             BLOB => Place::Blob,
             INLINE => {
-                let at = u32::try_from(self.read).map_err(|_| Undecodable)?;
+                let at = u32::try_from(self.taken()).map_err(|_| Undecodable)?;
                 self.take(usize::try_from(length).map_err(|_| Undecodable)?)?;
                 Place::Inline { at }
             }

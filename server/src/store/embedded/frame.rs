@@ -15,7 +15,7 @@ use std::fmt;
 
 use bulla_keys_schema::digest::Sha256Digest;
 
-use super::codec::Reader;
+use super::fields::Reader;
 
 /// Bytes before the payload.
 pub(super) const HEADER: usize = 24;

@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::codec::Undecodable;
+use super::fields::Undecodable;
 use super::layout::{at, sync_data};
 use super::rows::{Row, STATE};
 use crate::store::StoreError;

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! LOCK FORMAT store-id
-//! journal/000000000001.log ...   segments of records: frame.rs, codec.rs, journal.rs
+//! journal/000000000001.log ...   segments of records: frame.rs, codec.rs, fields.rs, journal.rs
 //! journal/CHECKPOINT             how far the index is on the disk: checkpoint.rs
 //! blobs/ab/cd/<sha256>           values over 4 KiB: blobs.rs
 //! index/                         sled: rows.rs, index.rs, apply.rs
@@ -19,6 +19,7 @@ mod check;
 mod checkpoint;
 mod codec;
 mod commit;
+mod fields;
 mod frame;
 mod heads;
 mod index;

@@ -14,6 +14,7 @@ use super::blobs::Blobs;
 use super::checkpoint::{self, Checkpoint, Progress};
 use super::codec::{self, Commit, Entry};
 use super::commit::head_of;
+use super::fields::Undecodable;
 use super::frame::{Location, Record, Seal};
 use super::heads::{Current, Heads};
 use super::index::{Index, Writes, guarded};
@@ -261,7 +262,7 @@ fn scan(index: &Index, state: &StateRow) -> Result<(), StoreError> {
             Some(&rows::KEYS) => KeysRow::decode(&value).map(drop),
             Some(&rows::LAST) => LastVersions::decode(&value).map(drop),
             Some(&rows::STATE) => StateRow::decode(&value).map(drop),
-            _ => Err(codec::Undecodable),
+            _ => Err(Undecodable),
         };
         decoded.map_err(|error| super::index::damaged(&key, error))?;
     }

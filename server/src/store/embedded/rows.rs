@@ -8,7 +8,7 @@ use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 
-use super::codec::{Reader, Undecodable, Writer};
+use super::fields::{Reader, Undecodable, Writer};
 use super::frame::Location;
 use crate::store::{LastVersions, OperationId};
 
