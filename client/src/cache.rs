@@ -15,7 +15,7 @@ use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{DelegatedRoleName, RepositoryName, RoleName};
 use bulla_keys_schema::time::UtcTime;
 use bytes::Bytes;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::home::{self, Existing};
 
@@ -113,6 +113,26 @@ impl RepositoryCache {
         read(&self.path(role), role.byte_limit())
     }
 
+    /// The last document of every targets role. Names too long for a file's are left out.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn targets(&self) -> Result<BTreeMap<RoleName, Bytes>, CacheError> {
+        let mut roles = vec![RoleName::Targets];
+        for entry in fs::read_dir(&self.folder).map_err(|error| io_error(&self.folder, &error))? {
+            let entry = entry.map_err(|error| io_error(&self.folder, &error))?;
+            let name = entry.file_name();
+            roles.extend(name.to_str().and_then(delegated_role).map(RoleName::Delegated));
+        }
+        let mut documents = BTreeMap::new();
+        for role in roles {
+            if let Some(bytes) = self.document(&role)? {
+                documents.insert(role, bytes);
+            }
+        }
+        Ok(documents)
+    }
+
     /// Keeps a root (C8).
     ///
     /// # Errors
@@ -202,6 +222,13 @@ fn delegated_file(name: &DelegatedRoleName) -> String {
     format!("{}.role", file_name(name.as_str()))
 }
 
+/// The way back from [`delegated_file`].
+fn delegated_role(file: &str) -> Option<DelegatedRoleName> {
+    let encoded = file.strip_suffix(".role")?;
+    let name: DelegatedRoleName = percent_decode_str(encoded).decode_utf8().ok()?.parse().ok()?;
+    (delegated_file(&name) == file).then_some(name)
+}
+
 /// A name as one part of a path: no slash, no capitals, bounded. A lone `%` starts no
 /// encoded name, so digests cannot collide with names.
 fn file_name(name: &str) -> String {
@@ -250,6 +277,10 @@ mod tests {
         let names = ["a", "A", "a/b", "a%2Fb", "..", ".", "\u{e9}", &long];
         let files: std::collections::BTreeSet<_> = names.iter().map(|name| file_name(name)).collect();
         assert_eq!(files.len(), names.len());
+        for name in ["a", "A", "a/b", "a%2Fb", "\u{e9}", ".."] {
+            let name: DelegatedRoleName = name.parse().unwrap();
+            assert_eq!(delegated_role(&delegated_file(&name)), (name.as_str() != "..").then_some(name));
+        }
         for file in files {
             assert!(!file.contains('/') && !file.starts_with('.') && file.len() <= NAME_BYTES, "{file}");
         }
@@ -273,6 +304,9 @@ mod tests {
         assert_eq!(stored.timestamp.as_deref(), Some(&b"timestamp"[..]));
         assert_eq!(stored.last_accepted, Some(now));
         assert_eq!(cache.document(&alice).unwrap().as_deref(), Some(&b"alice"[..]));
+        let targets = cache.targets().unwrap();
+        assert_eq!(targets.keys().collect::<Vec<_>>(), [&RoleName::Targets, &alice]);
+        assert_eq!(targets[&alice], b"alice"[..]);
         cache.forget_online().unwrap();
         let stored = cache.load().unwrap();
         assert!(stored.timestamp.is_none() && stored.snapshot.is_none() && !stored.roots.is_empty());

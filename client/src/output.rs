@@ -125,13 +125,13 @@ fn words(text: &str) -> String {
     plain(text, |c| c.escape_default().to_string())
 }
 
-/// `text` with every control character but line ends written by `escape`. In JSON, where only
-/// strings can hold them, `\uXXXX` says the same.
+/// `text` with every control character but line ends and tabs written by `escape`. In JSON, where
+/// only strings can hold them, `\uXXXX` says the same.
 fn plain(text: &str, escape: impl Fn(char) -> String) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '\n' => plain.push(c),
+            '\n' | '\t' => plain.push(c),
             c if c.is_control() => plain.push_str(&escape(c)),
             c => plain.push(c),
         }
@@ -153,6 +153,7 @@ mod tests {
 
     #[test]
     fn control_characters_are_written_out() {
+        assert_eq!(words("two\tcolumns\n"), "two\tcolumns\n");
         assert_eq!(words("a\u{1b}[2J\u{9b}\u{7f}\r\n\u{e9}"), "a\\u{1b}[2J\\u{9b}\\u{7f}\\r\n\u{e9}");
     }
 }

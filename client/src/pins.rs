@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::key::Fingerprint;
 use bulla_keys_schema::metadata::Threshold;
@@ -27,15 +28,54 @@ pub struct Pins {
     pins: Vec<Pin>,
 }
 
-/// One pin: for every repository in `scope`, `root` is what its first root must satisfy.
+/// One pin: for every repository in `scope`, `root` is what its first root must satisfy, and
+/// `mode` is how its metadata is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pin {
     /// Which repositories.
     pub scope: Scope,
+    /// How their metadata is written.
+    pub mode: Mode,
     /// What their root must satisfy.
     pub root: PinnedRoot,
     /// The only trust server to ask about them, as a URL; none means the configured one.
     pub server: Option<String>,
+}
+
+/// How the metadata of a repository is written. Said here and never read off what a server
+/// sends, which would let it choose the weaker one (C32).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// TUF 1.0
+    #[default]
+    Spec,
+    /// Notary v1, as `docker trust` and `notary` read and write it
+    Legacy,
+}
+
+impl Mode {
+    /// The form in which the core reads and writes it.
+    #[must_use]
+    pub const fn dialect(self) -> Dialect {
+        match self {
+            Self::Spec => Dialect::Tuf1,
+            Self::Legacy => Dialect::Notary1,
+        }
+    }
+
+    fn is_spec(&self) -> bool {
+        *self == Self::Spec
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Spec => "spec",
+            Self::Legacy => "legacy",
+        })
+    }
 }
 
 /// What is known about a root.
@@ -262,7 +302,7 @@ impl Pins {
 #[derive(Debug, thiserror::Error)]
 pub enum PinsError {
     /// A pin with this scope says something else.
-    #[error("{scope} is pinned already, to another root")]
+    #[error("{scope} is pinned already, to another root, server or mode")]
     Exists {
         /// The scope.
         scope: Scope,
@@ -305,6 +345,8 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Entry {
     scope: String,
+    #[serde(default, skip_serializing_if = "Mode::is_spec")]
+    mode: Mode,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     root_sha256: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -336,7 +378,7 @@ impl Entry {
         if let Some(server) = &self.server {
             server.parse::<crate::config::ServerUrl>().map_err(|error| at(&error))?;
         }
-        Ok(Pin { scope, root, server: self.server })
+        Ok(Pin { scope, mode: self.mode, root, server: self.server })
     }
 }
 
@@ -351,6 +393,7 @@ impl From<&Pin> for Entry {
         };
         Self {
             scope: pin.scope.to_string(),
+            mode: pin.mode,
             root_sha256,
             root_keys,
             root_threshold,
@@ -372,7 +415,7 @@ mod tests {
     }
 
     fn pin(scope: &str, byte: u8) -> Pin {
-        Pin { scope: scope.parse().unwrap(), root: document(byte), server: None }
+        Pin { scope: scope.parse().unwrap(), mode: Mode::Spec, root: document(byte), server: None }
     }
 
     #[test]
@@ -421,10 +464,12 @@ mod tests {
         let key = |byte: u8| hex::encode([byte; 32]).parse::<Fingerprint>().unwrap();
         let keys = PinnedRoot::keys([key(2), key(1), key(1)], 2).unwrap();
         let server = Some("https://trust.example.com".to_owned());
-        let added = Pin { scope: "a.b/**".parse().unwrap(), root: keys, server };
+        let added = Pin { scope: "a.b/**".parse().unwrap(), mode: Mode::Legacy, root: keys, server };
         Pins::update(&home, |pins| pins.add(added.clone())).unwrap();
         Pins::update(&home, |pins| pins.add(pin("a.b/c", 9))).unwrap();
         assert_eq!(Pins::load(&home).unwrap().all(), [added, pin("a.b/c", 9)]);
+        let text = fs::read_to_string(home.trust()).unwrap();
+        assert_eq!(text.matches("mode").count(), 1, "the default is not written: {text}");
     }
 
     #[test]
@@ -432,7 +477,9 @@ mod tests {
         let digest = "0".repeat(64);
         let key = "1".repeat(64);
         let good = format!("version = 1\n[[pin]]\nscope = 'a.b/c'\nroot_sha256 = '{digest}'\n");
-        assert!(Pins::parse(&good).is_ok());
+        assert_eq!(Pins::parse(&good).unwrap().all()[0].mode, Mode::Spec);
+        let legacy = Pins::parse(&format!("{good}mode = 'legacy'\n")).unwrap();
+        assert_eq!(legacy.all()[0].mode, Mode::Legacy);
         for bad in [
             String::new(),
             good.replace("version = 1", "version = 2"),
@@ -441,6 +488,9 @@ mod tests {
             good.replace(&digest, &digest[1..]),
             good.replace("a.b/c", "a.b/../c"),
             good.replace("a.b/c", "**"),
+            format!("{good}mode = 'Legacy'\n"),
+            format!("{good}mode = 'dual'\n"),
+            format!("{good}mode = 1\n"),
             format!("{good}root_keys = ['{key}']\nroot_threshold = 1\n"),
             format!("{good}server = 'http://a.b'\n"),
             format!("{good}{}", good.replace("version = 1\n", "")),

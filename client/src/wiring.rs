@@ -9,14 +9,16 @@ use bulla_keys_schema::names::RepositoryName;
 use zeroize::Zeroizing;
 
 use crate::adapter::Patience;
+use crate::adapter::connection::Connection;
+pub use crate::adapter::connection::InvalidConnection;
 use crate::adapter::key_files::KeyFiles;
 use crate::adapter::no_server::NoServer;
+use crate::adapter::notary_http::NotaryHttp;
 use crate::adapter::oci_credentials::CredentialSources;
 use crate::adapter::oci_registry::{OciRegistry, PlainHttp, RegistrySettings};
 use crate::adapter::os_entropy::OsEntropy;
 use crate::adapter::system_clock::SystemClock;
 use crate::adapter::tty::Tty;
-pub use crate::adapter::tuf_http::InvalidConnection;
 use crate::adapter::tuf_http::TufHttp;
 use crate::adapter::unattended::Unattended;
 pub use crate::adapter::unattended::VARIABLE as PASSPHRASE;
@@ -24,7 +26,7 @@ use crate::config::{ConfigFile, OutputFormat, ServerUrl};
 use crate::flow::Ports;
 use crate::flow::key::KeyPorts;
 use crate::home::Home;
-use crate::pins::Pins;
+use crate::pins::{Mode, Pins};
 use crate::port::TrustServer;
 
 /// The variable that holds the token for the trust server. Not a flag: flags are visible to
@@ -119,11 +121,28 @@ impl Settings {
         }
     }
 
+    /// How the metadata of `repository` is written, as its pin says; without a pin, the usual
+    /// way.
+    ///
+    /// # Errors
+    /// The pins cannot be read.
+    pub fn mode(&self, repository: &RepositoryName) -> anyhow::Result<Mode> {
+        Ok(Pins::load(&self.home)?.find(repository).map(|pin| pin.mode).unwrap_or_default())
+    }
+
     /// Everything, for work on `repository`.
     ///
     /// # Errors
     /// Certificates or pins cannot be read, or the token is none.
     pub fn world(&self, repository: &RepositoryName) -> anyhow::Result<World> {
+        self.world_in(repository, self.mode(repository)?)
+    }
+
+    /// Everything, for a repository that is to be begun in `mode`.
+    ///
+    /// # Errors
+    /// As for [`Self::world`].
+    pub fn world_in(&self, repository: &RepositoryName, mode: Mode) -> anyhow::Result<World> {
         let plain_http = match (self.args.plain_http, self.file.plain_http.as_slice()) {
             (true, _) => PlainHttp::All,
             (false, []) => PlainHttp::None,
@@ -138,14 +157,14 @@ impl Settings {
         })?;
         Ok(World {
             local: self.local(None),
-            server: self.server(repository)?,
+            server: self.server(repository, mode)?,
             registry,
             home: self.home.clone(),
         })
     }
 
     /// The server that was named, else the pinned one, else the configured one.
-    fn server(&self, repository: &RepositoryName) -> anyhow::Result<Box<dyn TrustServer>> {
+    fn server(&self, repository: &RepositoryName, mode: Mode) -> anyhow::Result<Box<dyn TrustServer>> {
         let pinned = match &self.args.server {
             Some(_) => None,
             None => {
@@ -158,8 +177,12 @@ impl Settings {
         let ca = read_certificates(self.args.ca_cert.as_ref().or(self.file.ca_cert.as_ref()))?;
         let token = std::env::var_os(TOKEN).filter(|token| !token.is_empty());
         let token = token.map(OsString::into_string).transpose();
-        let token = token.map_err(|_| InvalidConnection::Token)?;
-        Ok(Box::new(TufHttp::new(url, ca.as_deref(), token.map(Zeroizing::new), Patience::default())?))
+        let token = token.map_err(|_| InvalidConnection::Token)?.map(Zeroizing::new);
+        let connection = Connection::new(url, ca.as_deref(), token, Patience::default())?;
+        Ok(match mode {
+            Mode::Spec => Box::new(TufHttp::new(connection)),
+            Mode::Legacy => Box::new(NotaryHttp::new(connection)),
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use bulla::flow::sign::{self, SignError, Signed};
 use bulla::flow::signer::{self, AddRequest, Added, Removed, SignerError};
 use bulla::flow::verify::{Refusal, Trusted, VerifyError, resolve, verify};
 use bulla::flow::{enrol, inspect};
-use bulla::pins::{Pin, PinnedRoot, Pins};
+use bulla::pins::{Mode, Pin, PinnedRoot, Pins};
 use bulla_keys_schema::key::PublicKey;
 use bulla_keys_schema::names::RepositoryName;
 use bulla_keys_schema::verify::ChainError;
@@ -32,6 +32,7 @@ async fn begin(desk: &Desk<'_>) -> init::Begun {
 async fn init(desk: &Desk<'_>, root_keys: &[&str], root_threshold: u64) -> Result<init::Begun, InitError> {
     let request = init::Request {
         repository: repository(),
+        mode: Mode::Spec,
         root_keys: root_keys.iter().map(|name| name.parse().unwrap()).collect(),
         root_threshold,
         targets_key: "targets".parse().unwrap(),
@@ -102,7 +103,7 @@ async fn remove(desk: &Desk<'_>, name: &str) -> Removed {
 
 fn pin(desk: &Desk<'_>, begun: &init::Begun) {
     let root = PinnedRoot::Document(begun.root_digest.unwrap());
-    let pin = Pin { scope: NAME.parse().unwrap(), root, server: None };
+    let pin = Pin { scope: NAME.parse().unwrap(), mode: Mode::Spec, root, server: None };
     Pins::update(desk.home(), |pins| pins.add(pin)).unwrap();
 }
 
@@ -307,7 +308,10 @@ async fn a_scope_is_pinned_by_root_keys() {
     let desk = Desk::of(&server);
     let begun = begin(&desk).await;
     let other = Desk::of(&server);
-    let scope = |root| Pin { scope: "reg.example.com/**".parse().unwrap(), root, server: None };
+    let scope = |root| {
+        let scope = "reg.example.com/**".parse().unwrap();
+        Pin { scope, mode: Mode::Spec, root, server: None }
+    };
     let stranger = other.key("stranger").fingerprint();
     let right = scope(PinnedRoot::keys(begun.root_keys.clone(), 1).unwrap());
     let wrong = scope(PinnedRoot::keys([stranger], 1).unwrap());

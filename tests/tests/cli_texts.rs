@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use bulla::adapter::tuf_http::InvalidConnection;
+use bulla::adapter::connection::InvalidConnection;
 use bulla::cache::CacheError;
 use bulla::command::explain;
 use bulla::config::InvalidConfig;
@@ -13,18 +13,20 @@ use bulla::flow::init::InitError;
 use bulla::flow::key::KeyError;
 use bulla::flow::publish::PublishError;
 use bulla::flow::refresh::RefreshError;
+use bulla::flow::repair::RenewalError;
 use bulla::flow::revoke::RevokeError;
 use bulla::flow::sign::SignError;
 use bulla::flow::signer::SignerError;
 use bulla::flow::signing::{TooFewKeys, UnlockError};
 use bulla::flow::verify::{Refusal, VerifyError};
-use bulla::pins::{BadThreshold, PinnedRoot, PinsError};
+use bulla::pins::{BadThreshold, Mode, PinnedRoot, PinsError};
 use bulla::port::registry::NotAnIndex;
 use bulla::port::{EntropyError, KeyStoreError, PassphraseError, RegistryError, TrustServerError};
 use bulla::wiring::{NoHome, UnreadableCertificates};
 use bulla_keys_schema::author::{RootEditError, SignError as DraftError, TargetsEditError};
+use bulla_keys_schema::dialect::InvalidMetadata;
 use bulla_keys_schema::digest::Sha256Digest;
-use bulla_keys_schema::key::{Fingerprint, InvalidPublicKey, InvalidSecretKey, KeyName, OpenError};
+use bulla_keys_schema::key::{Fingerprint, InvalidSecretKey, KeyName, OpenError};
 use bulla_keys_schema::metadata::{Threshold, Tombstone, TopLevelRole, Version};
 use bulla_keys_schema::names::{RepositoryName, RoleName, SignerName, Tag};
 use bulla_keys_schema::time::UtcTime;
@@ -201,7 +203,8 @@ fn refusals() {
         Refusal::DigestNotSigned { repository: repository(), digest: digest(1) },
         Refusal::Layout { repository: repository() },
         Refusal::Moved { repository: repository(), tag: tag(), signed: digest(1), served: digest(2) },
-        Refusal::NotSigned { repository: repository(), tag: tag() },
+        Refusal::NotSigned { repository: repository(), tag: tag(), is_certain: true },
+        Refusal::NotSigned { repository: repository(), tag: tag(), is_certain: false },
         Refusal::NotVouched { repository: repository(), tag: tag(), asked },
         Refusal::NotVouched { repository: repository(), tag: tag(), asked: vec![] },
         Refusal::Revoked { repository: repository(), tag: tag(), role: alice(), tombstone: tombstone(None) },
@@ -249,6 +252,15 @@ fn refreshing() {
             pinned: PinnedRoot::keys([fingerprint(1), fingerprint(2)], 2).unwrap(),
             source: RootError::Verify(threshold()),
         },
+        RefreshError::PinNotMet {
+            repository: repository(),
+            pinned: PinnedRoot::Document(digest(2)),
+            source: RootError::Verify(SignatureError::Metadata(InvalidMetadata::WrongKind {
+                member: "_type",
+                found: "Root".to_owned(),
+                expected: "root",
+            })),
+        },
         RefreshError::UnknownRepository { repository: repository() },
         RefreshError::Root(RootError::ClockWentBack { now: time(), last_accepted: time().plus_seconds(60) }),
         RefreshError::Root(RootError::Expired { version: version(1), expires: time() }),
@@ -286,6 +298,7 @@ fn servers_and_registries() {
     let mut texts = Texts::default();
     for error in [
         TrustServerError::Changed { repository: repository() },
+        TrustServerError::ClientSnapshot { repository: repository() },
         TrustServerError::Forbidden { server: server(), repository: repository() },
         TrustServerError::NotConfigured,
         TrustServerError::NotFound { server: server(), repository: repository() },
@@ -368,6 +381,7 @@ fn changes() {
     for error in [
         PublishError::Entropy(EntropyError { reason: reason() }),
         PublishError::NotConfirmed { repository: repository(), role: alice(), version: version(3) },
+        PublishError::Renewal(RenewalError::LastVersion),
         PublishError::Sign { role: alice(), source: verify() },
         PublishError::TooBusy { repository: repository(), rounds: 60 },
         PublishError::TooFewKeys(too_few()),
@@ -411,7 +425,8 @@ fn beginnings_and_signers() {
     for error in [
         InitError::Exists { repository: repository() },
         InitError::NoKey { name: name() },
-        InitError::OnlineKey(InvalidPublicKey::Encoding),
+        InitError::LegacyRootKey { name: name() },
+        InitError::OtherMode { scope: "reg.example.com/**".parse().unwrap(), mode: Mode::Legacy },
         InitError::OtherPin {
             scope: "reg.example.com/**".parse().unwrap(),
             source: SignatureError::NotPinned { found: digest(1) },
@@ -435,6 +450,8 @@ fn beginnings_and_signers() {
         SignerError::Exists { name: signer() },
         SignerError::HashBins,
         SignerError::LastVersion,
+        SignerError::LegacyName { name: "a.b".parse().unwrap() },
+        SignerError::LegacyPattern { pattern: "v?*".parse().unwrap() },
         SignerError::NotEnrolled(too_few()),
         SignerError::TagsLeft { tags: vec!["1.0".to_owned(), "2.0".to_owned()] },
         SignerError::Threshold { threshold: 0, keys: 1 },

@@ -7,16 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bulla::adapter::Patience;
+use bulla::adapter::connection::Connection;
 use bulla::adapter::tuf_http::TufHttp;
 use bulla::command::explain;
 use bulla::flow::{init, sign};
-use bulla::port::trust_server::{TrustServer, TrustServerError, Upload};
+use bulla::pins::Mode;
+use bulla::port::trust_server::{Basis, Edition, OnlineKeys, TrustServer, TrustServerError, Upload};
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::json::Json;
-use bulla_keys_schema::metadata::{Threshold, Version};
+use bulla_keys_schema::metadata::Threshold;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::verify::Pin;
-use bulla_keys_schema::wire::{Head, OnlineKeys, Receipt};
 use bulla_tests::cli::Desk;
 use bulla_tests::server::TestServer;
 use bulla_tests::simulator::support::{Files, Repo, TestKey, delegation, now};
@@ -1204,29 +1205,24 @@ impl TrustServer for Swallowing {
         &self,
         repository: &RepositoryName,
         role: &RoleName,
-        version: Option<Version>,
+        edition: Edition<'_>,
     ) -> Result<Option<Bytes>, TrustServerError> {
-        self.inner.metadata(repository, role, version).await
+        self.inner.metadata(repository, role, edition).await
     }
 
-    async fn head(&self, repository: &RepositoryName) -> Result<Option<Head>, TrustServerError> {
-        self.inner.head(repository).await
+    async fn basis(&self, repository: &RepositoryName) -> Result<Basis, TrustServerError> {
+        self.inner.basis(repository).await
     }
 
     async fn online_keys(&self, repository: &RepositoryName) -> Result<OnlineKeys, TrustServerError> {
         self.inner.online_keys(repository).await
     }
 
-    async fn publish(
-        &self,
-        repository: &RepositoryName,
-        upload: &Upload,
-    ) -> Result<Receipt, TrustServerError> {
-        if !self.swallows.load(Ordering::Relaxed) {
-            return self.inner.publish(repository, upload).await;
+    async fn publish(&self, repository: &RepositoryName, upload: &Upload) -> Result<(), TrustServerError> {
+        if self.swallows.load(Ordering::Relaxed) {
+            return Ok(());
         }
-        let current = std::collections::BTreeMap::new();
-        Ok(Receipt { token: "h9".to_owned(), position: 9, replayed: false, current })
+        self.inner.publish(repository, upload).await
     }
 }
 
@@ -1235,13 +1231,14 @@ async fn a_signature_that_nobody_will_see_is_noticed() {
     let server = TestServer::start().await;
     let swallows = Arc::new(AtomicBool::new(false));
     let url = server.url("").parse().unwrap();
-    let inner = TufHttp::new(url, None, None, Patience::default()).unwrap();
+    let inner = TufHttp::new(Connection::new(url, None, None, Patience::default()).unwrap());
     let swallowing = Swallowing { inner, swallows: Arc::clone(&swallows) };
     let desk = Desk::with(Box::new(swallowing), server.clock.as_ref());
     desk.key("root");
     desk.key("targets");
     let request = init::Request {
         repository: NAME.parse().unwrap(),
+        mode: Mode::Spec,
         root_keys: vec!["root".parse().unwrap()],
         root_threshold: 1,
         targets_key: "targets".parse().unwrap(),

@@ -1,7 +1,9 @@
 //! The ports, made real: files, network, terminal, randomness of the system.
 
+pub mod connection;
 pub mod key_files;
 pub mod no_server;
+pub mod notary_http;
 pub mod oci_credentials;
 pub mod oci_registry;
 pub mod os_entropy;

@@ -1,12 +1,10 @@
 //! What stands in for a trust server where none is configured: the cache may still serve.
 
 use async_trait::async_trait;
-use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
-use bulla_keys_schema::wire::{Head, OnlineKeys, Receipt};
 use bytes::Bytes;
 
-use crate::port::trust_server::{TrustServer, TrustServerError, Upload};
+use crate::port::trust_server::{Basis, Edition, OnlineKeys, TrustServer, TrustServerError, Upload};
 
 /// Answers everything with "not configured".
 #[derive(Clone, Copy, Debug)]
@@ -18,12 +16,12 @@ impl TrustServer for NoServer {
         &self,
         _: &RepositoryName,
         _: &RoleName,
-        _: Option<Version>,
+        _: Edition<'_>,
     ) -> Result<Option<Bytes>, TrustServerError> {
         Err(TrustServerError::NotConfigured)
     }
 
-    async fn head(&self, _: &RepositoryName) -> Result<Option<Head>, TrustServerError> {
+    async fn basis(&self, _: &RepositoryName) -> Result<Basis, TrustServerError> {
         Err(TrustServerError::NotConfigured)
     }
 
@@ -31,7 +29,7 @@ impl TrustServer for NoServer {
         Err(TrustServerError::NotConfigured)
     }
 
-    async fn publish(&self, _: &RepositoryName, _: &Upload) -> Result<Receipt, TrustServerError> {
+    async fn publish(&self, _: &RepositoryName, _: &Upload) -> Result<(), TrustServerError> {
         Err(TrustServerError::NotConfigured)
     }
 }

@@ -16,9 +16,9 @@ use reqwest::{Certificate, Client, Response, StatusCode};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::adapter::connection::InvalidConnection;
 use crate::adapter::oci_credentials::CredentialSources;
 use crate::adapter::registry_token::{self, TokenError};
-use crate::adapter::tuf_http::InvalidConnection;
 use crate::adapter::{Patience, innermost};
 use crate::config::is_loopback_host;
 use crate::port::registry::{Manifest, Registry, RegistryError, Wanted};

@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 
+use bulla_keys_schema::dialect::InvalidMetadata;
 use bulla_keys_schema::key::OpenError;
 use bulla_keys_schema::verify::{ChainError, RootError, VerifyError as SignatureError};
 
@@ -122,6 +123,9 @@ fn settings(error: &anyhow::Error) -> Explained {
     if error.is::<NoHome>() {
         return (Exit::Configuration, hint("name a folder: --home DIR or BULLA_HOME"));
     }
+    if error.is::<super::key::NoName>() {
+        return (Exit::Usage, hint("choose a name: --name NAME"));
+    }
     if error.is::<BadThreshold>() {
         return (Exit::Usage, hint("--threshold must be between 1 and the number of root keys"));
     }
@@ -174,9 +178,15 @@ fn refused(refusal: &Refusal) -> Explained {
                 signed.to_oci()
             )),
         ),
-        Refusal::NotSigned { repository, tag } => {
+        Refusal::NotSigned { repository, tag, is_certain: true } => {
             (Exit::NotSigned, hint(&format!("whoever may sign it runs: bulla sign {repository}:{tag}")))
         }
+        Refusal::NotSigned { repository, tag, is_certain: false } => (
+            Exit::NotSigned,
+            hint(&format!(
+                "it may have been revoked, of which a legacy repository keeps no record; whoever may sign it runs: bulla sign {repository}:{tag}"
+            )),
+        ),
         Refusal::NotVouched { repository, asked, .. } if asked.is_empty() => (
             Exit::NotSigned,
             hint(&format!("no signer may sign this tag; its admin runs: bulla signer add {repository}")),
@@ -214,6 +224,16 @@ fn refresh(error: &RefreshError) -> Explained {
                 "ask its admin for the root digest: bulla trust add {repository} --root-sha256 HEX"
             )),
         ),
+        RefreshError::PinNotMet {
+            repository,
+            source: RootError::Verify(SignatureError::Metadata(InvalidMetadata::WrongKind { .. })),
+            ..
+        } => (
+            Exit::Tampered,
+            hint(&format!(
+                "ask its admin for its mode; to change that of the pin: bulla trust remove {repository}, then bulla trust add --mode MODE"
+            )),
+        ),
         RefreshError::PinNotMet { repository, source, .. } => (
             root(source).0,
             hint(&format!(
@@ -226,7 +246,7 @@ fn refresh(error: &RefreshError) -> Explained {
         RefreshError::UnknownRepository { repository } => (
             Exit::NoTrustData,
             hint(&format!(
-                "check the name, --server and BULLA_TOKEN; its admin begins it with: bulla init {repository}"
+                "check the name, --server, BULLA_TOKEN and the mode of the pin; its admin begins it with: bulla init {repository}"
             )),
         ),
     }
@@ -285,6 +305,10 @@ fn tampered() -> Explained {
 fn server(error: &TrustServerError) -> Explained {
     match error {
         TrustServerError::Changed { .. } => (Exit::Busy, hint("try again")),
+        TrustServerError::ClientSnapshot { repository } => (
+            Exit::Usage,
+            hint(&format!("its owner hands it to the server: notary key rotate {repository} snapshot -r")),
+        ),
         TrustServerError::NotConfigured => {
             (Exit::Configuration, hint("name it: --server URL, BULLA_SERVER, or server in config.toml"))
         }
@@ -336,6 +360,7 @@ fn publish(error: &PublishError) -> Explained {
             (Exit::Tampered, hint(&format!("look at what is there: bulla inspect {repository} --pretty")))
         }
         PublishError::Refresh(error) => refresh(error),
+        PublishError::Renewal(_) => (Exit::Internal, None),
         PublishError::Server(error) => server(error),
         PublishError::Store(error) => key_store(error),
         PublishError::TooBusy { .. } => (Exit::Busy, hint("try again when fewer change it at once")),
@@ -384,13 +409,23 @@ fn init(error: &InitError) -> Explained {
                 "use it; pin its root here if it is yours: bulla trust add {repository} --root-key FILE.pub"
             )),
         ),
+        InitError::Certificate(_) => (Exit::Internal, None),
+        InitError::LegacyRootKey { name } => (
+            Exit::Usage,
+            hint(&format!(
+                "name another: --root-key NAME, made with: bulla key generate {name}-p256 --algorithm ecdsa-p256"
+            )),
+        ),
         InitError::NoKey { name } => (
             Exit::Usage,
             hint(&format!(
                 "make it: bulla key generate {name}, or name others: --root-key NAME --targets-key NAME"
             )),
         ),
-        InitError::OnlineKey(_) => (Exit::Unreachable, hint("check --server")),
+        InitError::OtherMode { scope, mode } => (
+            Exit::Configuration,
+            hint(&format!("use --mode {mode}, or remove the pin: bulla trust remove {scope}")),
+        ),
         InitError::OtherPin { scope, .. } => (
             Exit::Configuration,
             hint(&format!("sign with the pinned root keys, or remove the pin: bulla trust remove {scope}")),
@@ -428,6 +463,12 @@ fn signer(error: &SignerError) -> Explained {
         ),
         SignerError::HashBins => (Exit::Usage, hint("use the tool that made this repository")),
         SignerError::LastVersion => (Exit::Internal, None),
+        SignerError::LegacyName { .. } => {
+            (Exit::Usage, hint("use lower case letters, digits, `_` and `-` only"))
+        }
+        SignerError::LegacyPattern { .. } => {
+            (Exit::Usage, hint("write --tags 'PREFIX*', or leave it out to allow all tags"))
+        }
         SignerError::NotEnrolled(_) => (
             Exit::NotSigned,
             hint(

@@ -3,8 +3,9 @@
 use bulla_keys_schema::key::KeyName;
 use bulla_keys_schema::names::RepositoryName;
 
-use super::{Context, say_dry_run};
+use super::{Context, say_dry_run, warn_threshold};
 use crate::flow::init::{Request, init};
+use crate::pins::Mode;
 use crate::report::InitReport;
 
 /// Begin a repository: sign its first root, publish and pin it
@@ -22,6 +23,9 @@ pub(super) struct Args {
     /// The key of this home that signs targets
     #[arg(long, value_name = "NAME", default_value = "targets")]
     targets_key: KeyName,
+    /// How the metadata is written [default: as the pin for its scope says, else spec]
+    #[arg(long, value_name = "MODE", value_enum)]
+    mode: Option<Mode>,
     /// Check everything, change nothing
     #[arg(long)]
     dry_run: bool,
@@ -33,20 +37,29 @@ impl Args {
         if root_keys.is_empty() {
             root_keys.push("root".parse()?);
         }
+        let mode = match self.mode {
+            Some(mode) => mode,
+            None => context.settings.mode(&self.repository)?,
+        };
         let request = Request {
             repository: self.repository,
+            mode,
             root_keys,
             root_threshold: self.root_threshold,
             targets_key: self.targets_key,
             dry_run: self.dry_run,
         };
-        let world = context.settings.world(&request.repository)?;
+        let world = context.settings.world_in(&request.repository, mode)?;
         let begun = init(world.ports(), &request).await?;
+        warn_threshold(context.output, mode, self.root_threshold);
         say_dry_run(context.output, self.dry_run);
         context.output.answer(&InitReport::new(&request.repository, &begun))?;
         if let Some(digest) = begun.root_digest {
             context.output.say("pinned here; whoever verifies pins the same root:");
-            context.output.say(&format!("  bulla trust add {} --root-sha256 {digest}", request.repository));
+            let mode = if mode == Mode::Legacy { " --mode legacy" } else { "" };
+            context
+                .output
+                .say(&format!("  bulla trust add {}{mode} --root-sha256 {digest}", request.repository));
         }
         Ok(())
     }

@@ -1,10 +1,11 @@
 //! `bulla inspect`
 
+use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::names::{RepositoryName, Tag};
 
 use super::Context;
 use crate::flow::inspect::inspect;
-use crate::report::InspectReport;
+use crate::report::{DockerReport, InspectReport};
 
 /// Show the roles, signers and tags of a repository
 #[derive(Debug, clap::Args)]
@@ -12,7 +13,7 @@ pub(super) struct Args {
     /// The repository, or one tag of it: REPOSITORY[:TAG]
     #[arg(value_name = "REPOSITORY[:TAG]", value_parser = super::repository_and_tag)]
     image: (RepositoryName, Option<Tag>),
-    /// For people, instead of JSON
+    /// For people, instead of JSON; of a legacy repository, as docker shows it
     #[arg(long)]
     pretty: bool,
 }
@@ -29,7 +30,14 @@ impl Args {
             context.output.warn(&format!("{reason}; this is what was accepted before"));
         }
         let report = InspectReport::from(&inspection);
-        let printed = if self.pretty { context.output.answer(&report) } else { context.output.json(&report) };
-        Ok(printed?)
+        match (self.pretty, inspection.dialect) {
+            (false, _) => context.output.json(&report)?,
+            (true, Dialect::Tuf1) => context.output.answer(&report)?,
+            (true, Dialect::Notary1) => {
+                let image = tag.map_or_else(|| repository.to_string(), |tag| format!("{repository}:{tag}"));
+                context.output.answer(&DockerReport::new(&inspection, &image))?;
+            }
+        }
+        Ok(())
     }
 }

@@ -22,9 +22,10 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use failure::{Exit, Failure, explain};
 
+use crate::flow::publish::Published;
 use crate::flow::verify::{Refusal, VerifyError};
 use crate::output::Output;
-use crate::pins::Scope;
+use crate::pins::{Mode, Scope};
 use crate::report::VerdictReport;
 use crate::wiring::{GlobalArgs, Settings};
 
@@ -170,6 +171,24 @@ struct NoTag;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a repository: expected REPOSITORY or REPOSITORY:TAG, without a digest")]
 struct NoRepository;
+
+/// Says what a change could not repair.
+fn warn_expired(output: Output, published: &Published) {
+    for role in &published.still_expired {
+        output.warn(&format!(
+            "{role} is expired, and stays so: its keys are not here; whoever has them signs anything again"
+        ));
+    }
+}
+
+/// Says what the old clients of a repository cannot do with a threshold.
+fn warn_threshold(output: Output, mode: Mode, threshold: u64) {
+    if mode == Mode::Legacy && threshold > 1 {
+        output.warn(&format!(
+            "docker and notary check a threshold of {threshold}, but sign with one key at a time: only bulla can sign for it"
+        ));
+    }
+}
 
 /// Notes that a dry run was one.
 fn say_dry_run(output: Output, dry_run: bool) {

@@ -1,9 +1,10 @@
 //! `bulla revoke`
 
-use bulla_keys_schema::names::ImageRef;
+use bulla_keys_schema::names::{ImageRef, RoleName};
 
-use super::{Context, say_dry_run};
-use crate::flow::revoke::{Request, revoke};
+use super::{Context, say_dry_run, warn_expired};
+use crate::flow::revoke::{Request, Revoked, revoke};
+use crate::output::Output;
 use crate::report::RevokeReport;
 
 /// Withdraw the signature of a tag, and say so, signed
@@ -28,14 +29,29 @@ impl Args {
         let request = Request { repository, tag, reason: self.reason, dry_run: self.dry_run };
         let revoked = revoke(world.ports(), &request).await?;
         say_dry_run(context.output, self.dry_run);
-        if !revoked.still_listed_by.is_empty() {
-            let roles: Vec<String> = revoked.still_listed_by.iter().map(ToString::to_string).collect();
-            context.output.say(&format!(
-                "still listed by {}, whose keys are not here; releases says it is revoked, which counts",
-                roles.join(", ")
-            ));
-        }
+        warn_expired(context.output, &revoked.published);
+        explain(context.output, &request, &revoked);
         let report = RevokeReport::new(&request.repository, request.tag.as_str(), &revoked);
         Ok(context.output.answer(&report)?)
+    }
+}
+
+fn explain(output: Output, request: &Request, revoked: &Revoked) {
+    let roles: Vec<String> = revoked.still_listed_by.iter().map(ToString::to_string).collect();
+    let roles = roles.join(", ");
+    match (roles.as_str(), revoked.is_recorded) {
+        ("", _) => {}
+        (roles, true) => output.say(&format!(
+            "still listed by {roles}, whose keys are not here; releases says it is revoked, which counts"
+        )),
+        (roles, false) if revoked.still_listed_by.contains(&RoleName::Targets) => output.warn(&format!(
+            "still listed by {roles}, whose keys are not here; docker goes on to trust what targets lists"
+        )),
+        (roles, false) => output.say(&format!(
+            "still listed by {roles}, whose keys are not here; releases does not list it, which counts"
+        )),
+    }
+    if request.reason.is_some() && !revoked.is_recorded {
+        output.warn("a legacy repository keeps no record of revocations: the reason is lost");
     }
 }

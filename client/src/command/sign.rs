@@ -2,7 +2,7 @@
 
 use bulla_keys_schema::names::{ImageRef, SignerName};
 
-use super::{Context, say_dry_run};
+use super::{Context, say_dry_run, warn_expired};
 use crate::flow::sign::{Request, sign};
 use crate::report::SignReport;
 
@@ -36,6 +36,7 @@ impl Args {
             dry_run: self.dry_run,
         };
         let signed = sign(world.ports(), &request).await?;
+        warn_expired(context.output, &signed.published);
         say_dry_run(context.output, self.dry_run);
         if signed.published.done {
             context.output.say(&format!("signed {}:{}", request.image.repository(), signed.tag));

@@ -10,7 +10,7 @@ use bulla_keys_schema::names::{PathPattern, RepositoryName, SignerName};
 use bytes::Bytes;
 use clap::Subcommand;
 
-use super::{Context, say_dry_run};
+use super::{Context, say_dry_run, warn_expired, warn_threshold};
 use crate::flow::enrol;
 use crate::flow::inspect::inspect;
 use crate::flow::signer::{AddRequest, add, every_tag, remove};
@@ -49,7 +49,8 @@ pub(super) struct AddArgs {
     /// How many of the keys must sign
     #[arg(long, value_name = "K", default_value_t = 1)]
     threshold: u64,
-    /// Tags the signer may sign, with * and ?; may be repeated [default: all]
+    /// Tags the signer may sign, with * and ?, or in a legacy repository PREFIX*; may be repeated
+    /// [default: all]
     #[arg(long = "tags", value_name = "GLOB")]
     tags: Vec<PathPattern>,
     /// What the signer wrote with `bulla signer enrol`, where the private keys are not here
@@ -124,6 +125,8 @@ impl AddArgs {
         };
         let world = context.settings.world(&request.repository)?;
         let added = add(world.ports(), &request).await?;
+        warn_threshold(context.output, context.settings.mode(&request.repository)?, request.threshold);
+        warn_expired(context.output, &added.published);
         say_dry_run(context.output, self.dry_run);
         let report = SignerChangeReport::added(&request.repository, request.name.as_str(), &added);
         Ok(context.output.answer(&report)?)
@@ -134,6 +137,7 @@ impl RemoveArgs {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
         let world = context.settings.world(&self.repository)?;
         let removed = remove(world.ports(), &self.repository, &self.name, self.dry_run).await?;
+        warn_expired(context.output, &removed.published);
         say_dry_run(context.output, self.dry_run);
         let report = SignerChangeReport::removed(&self.repository, self.name.as_str(), &removed);
         Ok(context.output.answer(&report)?)
@@ -170,12 +174,12 @@ fn patterns(tags: Vec<PathPattern>) -> Vec<PathPattern> {
     if tags.is_empty() { every_tag() } else { tags }
 }
 
-/// Reads a file with one public key in PEM.
+/// Reads a file with one public key in PEM; docker's name the signer in a header.
 pub(super) fn read_key(path: &Path) -> Result<PublicKey, UnusableFile> {
     let failed = |reason: String| UnusableFile { action: "use", path: path.to_owned(), reason };
     let pem = read(path, KEY_BYTES)?;
     let pem = str::from_utf8(&pem).map_err(|_| failed("not text".to_owned()))?;
-    PublicKey::from_pem(pem).map_err(|error| failed(error.to_string()))
+    PublicKey::from_pem_with_headers(pem).map_err(|error| failed(error.to_string()))
 }
 
 fn read_enrolment(path: &Path) -> Result<Bytes, UnusableFile> {

@@ -8,7 +8,7 @@ use clap::Subcommand;
 
 use super::{Context, say_dry_run, signer};
 use crate::config::ServerUrl;
-use crate::pins::{Pin, PinnedRoot, Pins, Scope};
+use crate::pins::{Mode, Pin, PinnedRoot, Pins, Scope};
 use crate::report::{PinReport, PinsReport};
 
 /// Say which root keys to trust for which repositories
@@ -44,6 +44,9 @@ pub(super) struct AddArgs {
     /// How many of the root keys must have signed [default: all]
     #[arg(long, value_name = "K", conflicts_with = "root_sha256")]
     threshold: Option<u64>,
+    /// How the metadata of these repositories is written
+    #[arg(long, value_name = "MODE", value_enum, default_value_t)]
+    mode: Mode,
     /// Ask this trust server about these repositories, unless --server names one
     #[arg(long = "pin-server", value_name = "URL")]
     pin_server: Option<ServerUrl>,
@@ -82,7 +85,8 @@ impl AddArgs {
                 PinnedRoot::keys(keys, threshold)?
             }
         };
-        let pin = Pin { scope: self.scope, root, server: self.pin_server.map(|url| url.to_string()) };
+        let server = self.pin_server.map(|url| url.to_string());
+        let pin = Pin { scope: self.scope, mode: self.mode, root, server };
         if self.dry_run {
             Pins::load(home)?.add(pin.clone())?;
         } else {

@@ -5,30 +5,28 @@ use bulla_keys_schema::author::{
 };
 use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
-use bulla_keys_schema::key::{
-    Fingerprint, HeldRole, InvalidPublicKey, KeyName, PublicKey, SecretKey, Signer,
-};
+use bulla_keys_schema::key::{Fingerprint, HeldRole, KeyAlgorithm, KeyName, PublicKey, SecretKey, Signer};
 use bulla_keys_schema::metadata::{KeyEntry, Root, Targets, Threshold, Version};
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::{RawMetadata, VerifyError};
-use bulla_keys_schema::wire::OnlineKey;
 
 use crate::flow::Ports;
-use crate::flow::publish::{self, PublishError, TARGETS_LIFETIME};
+use crate::flow::certificate::{self, CertificateError};
+use crate::flow::lifetimes;
+use crate::flow::publish::{self, PublishError};
 use crate::flow::signing::{self, UnlockError};
-use crate::pins::{Pin, PinnedRoot, Pins, PinsError, Scope};
-use crate::port::trust_server::{Document, Expected, Upload};
+use crate::pins::{Mode, Pin, PinnedRoot, Pins, PinsError, Scope};
+use crate::port::trust_server::{Basis, Document, OnlineKeys, Upload};
 use crate::port::{KeyStoreError, StoredKey, TrustServerError};
-
-/// Lifetime of a root, in seconds: one year.
-const ROOT_LIFETIME: i64 = 365 * 24 * 60 * 60;
 
 /// What to begin with.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The repository.
     pub repository: RepositoryName,
+    /// How its metadata is written.
+    pub mode: Mode,
     /// Keys of this home that sign root.
     pub root_keys: Vec<KeyName>,
     /// How many of them must.
@@ -63,7 +61,7 @@ pub struct Begun {
 pub async fn init(ports: Ports<'_>, request: &Request) -> Result<Begun, InitError> {
     let plan = Plan::new(ports, request)?;
     let now = ports.clock.now();
-    let expires = now.plus_seconds(ROOT_LIFETIME);
+    let expires = now.plus_seconds(lifetimes::root(plan.dialect));
     let mut begun = Begun {
         root_digest: None,
         root_keys: plan.root_keys.iter().map(|key| key.public.fingerprint()).collect(),
@@ -76,24 +74,30 @@ pub async fn init(ports: Ports<'_>, request: &Request) -> Result<Begun, InitErro
         done: false,
     };
     if request.dry_run {
-        return match ports.server.head(&request.repository).await.map_err(PublishError::from)? {
-            Some(_) => Err(InitError::Exists { repository: request.repository.clone() }),
-            None => Ok(begun),
+        return match ports.server.basis(&request.repository).await.map_err(PublishError::from)? {
+            Basis::Absent => Ok(begun),
+            _ => Err(InitError::Exists { repository: request.repository.clone() }),
         };
     }
     let online = ports.server.online_keys(&request.repository).await.map_err(PublishError::from)?;
-    let root = plan.root(&request.repository, &online.snapshot, &online.timestamp, expires)?;
+    // Before anybody is asked for a passphrase: whether such a root can be made at all.
+    let bare = plan.root_keys.iter().map(|key| KeyEntry::new(key.public.clone())).collect();
+    let mut root = plan.root(&request.repository, bare, &online, expires)?;
     let secrets = plan.unlock(ports)?;
-    let (root, targets) = sign(root, &secrets, now)?;
+    if plan.dialect == Dialect::Notary1 {
+        let certified = plan.certify(ports, &request.repository, &secrets, now)?;
+        root = plan.root(&request.repository, certified, &online, expires)?;
+    }
+    let (root, targets) = sign(plan.dialect, root, &secrets, now)?;
     if let Some(pin) = &plan.known_pin {
-        RawMetadata::<Root>::new(Dialect::Tuf1, root.bytes().clone())
+        RawMetadata::<Root>::new(plan.dialect, root.bytes().clone())
             .verify_pinned(&pin.root.to_core())
             .map_err(|source| InitError::OtherPin { scope: pin.scope.clone(), source })?;
     }
     let documents =
         vec![document(RoleName::Root, root.bytes()), document(RoleName::Targets, targets.bytes())];
     let operation = publish::operation(ports)?;
-    let upload = Upload { documents, targets: vec![], expected: Expected::Absent, operation };
+    let upload = Upload { documents, targets: vec![], basis: Basis::Absent, operation };
     match publish::submit(ports, &request.repository, &upload).await {
         Err(PublishError::Server(TrustServerError::Changed { .. })) => {
             return Err(InitError::Exists { repository: request.repository.clone() });
@@ -103,7 +107,7 @@ pub async fn init(ports: Ports<'_>, request: &Request) -> Result<Begun, InitErro
     let digest = root.verified().digest();
     if plan.known_pin.is_none() {
         let scope = Scope::Repository(request.repository.clone());
-        let pin = Pin { scope, root: PinnedRoot::Document(digest), server: None };
+        let pin = Pin { scope, mode: request.mode, root: PinnedRoot::Document(digest), server: None };
         Pins::update(ports.home, |pins| pins.add(pin))?;
     }
     publish::confirm(ports, &request.repository, &upload.documents).await?;
@@ -115,6 +119,7 @@ pub async fn init(ports: Ports<'_>, request: &Request) -> Result<Begun, InitErro
 
 /// Everything that can be known before the server is asked.
 struct Plan {
+    dialect: Dialect,
     root_keys: Vec<StoredKey>,
     threshold: Threshold,
     targets_key: StoredKey,
@@ -132,30 +137,53 @@ impl Plan {
         let threshold = Threshold::new(threshold)
             .filter(|t| t.is_met_by(keys))
             .ok_or(InitError::Threshold { threshold, keys })?;
+        let dialect = request.mode.dialect();
+        let fits = |key: &&StoredKey| key.public.algorithm() == KeyAlgorithm::EcdsaP256;
+        if dialect == Dialect::Notary1
+            && let Some(key) = root_keys.iter().find(|key| !fits(key))
+        {
+            return Err(InitError::LegacyRootKey { name: key.name.clone() });
+        }
         let pins = Pins::load(ports.home)?;
         let known_pin = pins.find(&request.repository).cloned();
-        if let Some(Pin { scope: Scope::Repository(_), .. }) = known_pin {
-            return Err(InitError::Pinned { repository: request.repository.clone() });
+        match &known_pin {
+            Some(Pin { scope: Scope::Repository(_), .. }) => {
+                return Err(InitError::Pinned { repository: request.repository.clone() });
+            }
+            Some(Pin { scope, mode, .. }) if *mode != request.mode => {
+                return Err(InitError::OtherMode { scope: scope.clone(), mode: *mode });
+            }
+            _ => {}
         }
-        Ok(Self { root_keys, threshold, targets_key: find(&request.targets_key)?, known_pin })
+        Ok(Self { dialect, root_keys, threshold, targets_key: find(&request.targets_key)?, known_pin })
     }
 
     fn root(
         &self,
         repository: &RepositoryName,
-        snapshot: &OnlineKey,
-        timestamp: &OnlineKey,
+        root_keys: Vec<KeyEntry>,
+        online: &OnlineKeys,
         expires: UtcTime,
     ) -> Result<Root, InitError> {
-        let root = RoleSpec {
-            keys: self.root_keys.iter().map(|key| KeyEntry::new(key.public.clone())).collect(),
-            threshold: self.threshold,
-        };
-        let targets = one(self.targets_key.public.clone());
-        let [snapshot, timestamp] =
-            [snapshot, timestamp].map(|key| PublicKey::from_pem(&key.public_key).map(one));
-        let first = RootEdit::first(Dialect::Tuf1, &root, &targets, &snapshot?, &timestamp?, expires)?;
+        let root = RoleSpec { keys: root_keys, threshold: self.threshold };
+        let [targets, snapshot, timestamp] =
+            [&self.targets_key.public, &online.snapshot, &online.timestamp].map(|key| one(key.clone()));
+        let first = RootEdit::first(self.dialect, &root, &targets, &snapshot, &timestamp, expires)?;
         Ok(first.for_repository(repository.clone()).finish())
+    }
+
+    /// Every root key in a certificate for the repository.
+    fn certify(
+        &self,
+        ports: Ports<'_>,
+        repository: &RepositoryName,
+        secrets: &[SecretKey],
+        now: UtcTime,
+    ) -> Result<Vec<KeyEntry>, CertificateError> {
+        let is_root =
+            |secret: &&SecretKey| self.root_keys.iter().any(|key| key.public == *secret.public_key());
+        let roots = secrets.iter().filter(is_root);
+        roots.map(|secret| certificate::certify(ports.entropy, secret, repository.as_str(), now)).collect()
     }
 
     /// All root keys, so that each proves itself, and the targets key; each asked for once.
@@ -179,25 +207,21 @@ impl Plan {
 }
 
 fn sign(
+    dialect: Dialect,
     root: Root,
     secrets: &[SecretKey],
     now: UtcTime,
 ) -> Result<(SignedMetadata<Root>, SignedMetadata<Targets>), InitError> {
     let signers: Vec<&dyn Signer> = secrets.iter().map(|key| key as &dyn Signer).collect();
     let sign_error = |role| move |source| InitError::Sign { role, source };
-    let targets = TargetsEdit::new(
-        Dialect::Tuf1,
-        RoleName::Targets,
-        Version::FIRST,
-        now.plus_seconds(TARGETS_LIFETIME),
-    )
-    .for_repository(root.repository.clone())
-    .finish();
-    let targets = Draft::new(Dialect::Tuf1, targets)
+    let expires = now.plus_seconds(lifetimes::targets(dialect));
+    let targets = TargetsEdit::new(dialect, RoleName::Targets, Version::FIRST, expires)
+        .for_repository(root.repository.clone())
+        .finish();
+    let targets = Draft::new(dialect, targets)
         .sign(&signers, &root.targets, &root.keys)
         .map_err(sign_error(RoleName::Targets))?;
-    let root =
-        Draft::new(Dialect::Tuf1, root).sign_root(&signers, None).map_err(sign_error(RoleName::Root))?;
+    let root = Draft::new(dialect, root).sign_root(&signers, None).map_err(sign_error(RoleName::Root))?;
     Ok((root, targets))
 }
 
@@ -212,11 +236,20 @@ fn one(key: PublicKey) -> RoleSpec {
 /// Why a repository was not begun.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
+    /// A root key got no certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The server has it already.
     #[error("{repository} exists already on the trust server")]
     Exists {
         /// The repository.
         repository: RepositoryName,
+    },
+    /// Notary keeps root keys in certificates, which are for P-256 keys here.
+    #[error("key {name} cannot be a root key of a legacy repository: it is no ecdsa-p256 key")]
+    LegacyRootKey {
+        /// The name.
+        name: KeyName,
     },
     /// A named key is not here.
     #[error("no key named {name} in this home")]
@@ -224,9 +257,14 @@ pub enum InitError {
         /// The name.
         name: KeyName,
     },
-    /// The server's online keys are none.
-    #[error("the trust server's online keys cannot be used: {0}")]
-    OnlineKey(#[from] InvalidPublicKey),
+    /// A wider pin says that its repositories are written in another way.
+    #[error("the pin for {scope} says that its repositories are in {mode} mode")]
+    OtherMode {
+        /// The scope of the pin.
+        scope: Scope,
+        /// What it says.
+        mode: Mode,
+    },
     /// A wider pin says something else about this repository.
     #[error("the new root does not satisfy the pin for {scope}: {source}")]
     OtherPin {

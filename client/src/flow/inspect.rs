@@ -1,15 +1,16 @@
 //! Inspect: the whole state of a repository for people, expired parts included.
 
+use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
-use bulla_keys_schema::key::Fingerprint;
+use bulla_keys_schema::key::{Fingerprint, KeyId};
 use bulla_keys_schema::metadata::{
-    DelegatedRole, KeyTable, RoleKeys, Scope, Targets, Threshold, TopLevelRole, Version,
+    DelegatedRole, KeyTable, RoleKeys, Scope, TargetInfo, Threshold, TopLevelRole, Version,
 };
 use bulla_keys_schema::names::{RepositoryName, RoleName, Tag};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::submission::CurrentState;
 
-use crate::flow::layout::Layout;
+use crate::flow::layout::{Layout, Signers};
 use crate::flow::refresh::{RefreshError, Session};
 use crate::flow::sign::role_name;
 use crate::flow::{Ports, current};
@@ -19,6 +20,8 @@ use crate::flow::{Ports, current};
 pub struct Inspection {
     /// The repository.
     pub repository: RepositoryName,
+    /// How its metadata is written.
+    pub dialect: Dialect,
     /// The digest of the newest root.
     pub root_digest: Sha256Digest,
     /// Root, targets, snapshot, timestamp, then `releases` and the signers.
@@ -46,6 +49,8 @@ pub struct RoleState {
     pub threshold: Threshold,
     /// Its keys.
     pub keys: Vec<Fingerprint>,
+    /// The ids that its documents declare for them.
+    pub key_ids: Vec<KeyId>,
 }
 
 /// One signer.
@@ -57,6 +62,8 @@ pub struct SignerState {
     pub threshold: Threshold,
     /// Its keys.
     pub keys: Vec<Fingerprint>,
+    /// The ids of the bare keys, in whatever certificates they are.
+    pub key_ids: Vec<KeyId>,
     /// Version and expiry of its document; `None` until it signs for the first time.
     pub document: Option<(Version, UtcTime)>,
     /// What it may sign.
@@ -98,6 +105,7 @@ pub async fn inspect(
     }
     Ok(Inspection {
         repository: repository.clone(),
+        dialect: state.root().dialect(),
         root_digest: state.root().digest(),
         roles: roles(&state),
         signers: signers(&state),
@@ -145,6 +153,7 @@ fn signers(state: &CurrentState) -> Vec<SignerState> {
             name: role_name(role),
             threshold: role.keys.threshold,
             keys: role.keys.fingerprints(signers.table()).into_iter().collect(),
+            key_ids: bare_ids(state, role, signers.table()),
             document: document.map(|document| (document.version(), document.expires())),
             patterns,
             tags: document.map_or(0, |document| document.payload().targets.len()),
@@ -166,25 +175,39 @@ fn role_state(
     table: &KeyTable,
 ) -> RoleState {
     let fingerprints = keys.fingerprints(table).into_iter().collect();
-    RoleState { role, version, expires, threshold: keys.threshold, keys: fingerprints }
+    let key_ids = keys.key_ids.clone();
+    RoleState { role, version, expires, threshold: keys.threshold, keys: fingerprints, key_ids }
+}
+
+/// Notary shows people a key by the id of the bare key.
+fn bare_ids(state: &CurrentState, role: &DelegatedRole, table: &KeyTable) -> Vec<KeyId> {
+    let dialect = state.root().dialect();
+    role.keys.keys(table).map(|(_, key)| dialect.key_id(key, None)).collect()
 }
 
 fn tags(state: &CurrentState) -> Vec<TagState> {
     let top = state.targets().payload();
-    let listing = match Layout::of(top) {
-        Some(Layout::Signers(signers)) => signers
-            .releases()
-            .and_then(|role| state.delegated().get(&role.name))
-            .map_or(top, |doc| doc.payload()),
-        _ => top,
+    let signers = match Layout::of(top) {
+        Some(Layout::Signers(signers)) => Some(signers),
+        _ => None,
     };
-    let listed = listing.targets.iter().map(|(tag, info)| TagState {
+    let releases = signers.and_then(|signers| state.delegated().get(&signers.releases()?.name));
+    let listing = releases.map_or(top, |document| document.payload());
+    let vouching = |tag: &str, info: &TargetInfo| match signers {
+        Some(signers) => vouching(state, &signers, tag, info),
+        None => vec![RoleName::Targets],
+    };
+    let listed = |(tag, info): (&String, &TargetInfo)| TagState {
         tag: tag.clone(),
         digest: info.hashes.as_sha256(),
         size: Some(info.length),
-        signed_by: vouching(state, listing, tag),
+        signed_by: vouching(tag, info),
         revoked: None,
-    });
+    };
+    // Docker looks into `targets` as well, where its repositories leave old tags.
+    let is_hidden = |tag: &String| !listing.targets.contains_key(tag);
+    let left =
+        top.targets.iter().filter(|(tag, _)| state.root().dialect() == Dialect::Notary1 && is_hidden(tag));
     let revoked = listing.revoked.iter().map(|(path, tombstone)| TagState {
         tag: path.to_string(),
         digest: Some(tombstone.digest),
@@ -192,21 +215,14 @@ fn tags(state: &CurrentState) -> Vec<TagState> {
         signed_by: vec![],
         revoked: Some((tombstone.revoked_at, tombstone.reason.clone())),
     });
-    listed.chain(revoked).collect()
+    listing.targets.iter().chain(left).map(listed).chain(revoked).collect()
 }
 
-fn vouching(state: &CurrentState, listing: &Targets, tag: &str) -> Vec<RoleName> {
-    let info = listing.targets.get(tag);
-    match Layout::of(state.targets().payload()) {
-        Some(Layout::Signers(signers)) => {
-            let vouches = |role: &&DelegatedRole| {
-                let listed = state.delegated().get(&role.name).and_then(|doc| doc.payload().targets.get(tag));
-                let same =
-                    listed.zip(info).is_some_and(|(a, b)| a.hashes == b.hashes && a.length == b.length);
-                same && tag.parse().is_ok_and(|path| role.scope.matches(&path))
-            };
-            signers.all().filter(vouches).map(role_name).collect()
-        }
-        _ => vec![RoleName::Targets],
-    }
+fn vouching(state: &CurrentState, signers: &Signers<'_>, tag: &str, info: &TargetInfo) -> Vec<RoleName> {
+    let vouches = |role: &&DelegatedRole| {
+        let listed = state.delegated().get(&role.name).and_then(|doc| doc.payload().targets.get(tag));
+        let same = listed.is_some_and(|own| own.hashes == info.hashes && own.length == info.length);
+        same && tag.parse().is_ok_and(|path| role.scope.matches(&path))
+    };
+    signers.all().filter(vouches).map(role_name).collect()
 }

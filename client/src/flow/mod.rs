@@ -1,13 +1,16 @@
 //! The stories, one file each, told in order against ports. No printing, no command line.
 
+pub mod certificate;
 pub mod current;
 pub mod enrol;
 pub mod init;
 pub mod inspect;
 pub mod key;
 pub mod layout;
+pub mod lifetimes;
 pub mod publish;
 pub mod refresh;
+pub mod repair;
 pub mod revoke;
 pub mod sign;
 pub mod signer;

@@ -7,23 +7,21 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bulla_keys_schema::author::{Draft, SignError};
+use bulla_keys_schema::digest::{Hashes, Sha256Digest};
 use bulla_keys_schema::key::{Fingerprint, KeyName};
-use bulla_keys_schema::metadata::{Targets, Version};
+use bulla_keys_schema::metadata::{MetaInfo, Targets, Version};
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::submission::CurrentState;
-use bulla_keys_schema::wire::Head;
 use bytes::Bytes;
 
 use crate::flow::layout::Authority;
 use crate::flow::refresh::{RefreshError, Session};
+use crate::flow::repair::{self, Renewal, RenewalError};
 use crate::flow::signing::{KeyRing, TooFewKeys, UnlockError};
 use crate::flow::{Ports, current};
-use crate::port::trust_server::{Document, Expected, OperationId, Upload};
+use crate::port::trust_server::{Basis, Document, Edition, OperationId, Upload};
 use crate::port::{EntropyError, KeyStoreError, TrustServerError};
-
-/// Lifetime of targets and delegated roles, in seconds: 90 days.
-pub const TARGETS_LIFETIME: i64 = 90 * 24 * 60 * 60;
 
 /// How often a change is redone because of others. Twenty jobs at once need about twenty.
 const ROUNDS: u32 = 60;
@@ -35,6 +33,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// What a change consists of.
 #[derive(Clone, Debug, Default)]
 pub struct Edit {
+    /// A new root, where the old one is near its end.
+    pub root: Option<Renewal>,
     /// New documents.
     pub documents: Vec<Edited>,
     /// Documents that others have signed.
@@ -61,6 +61,8 @@ pub struct Published {
     pub roles: Vec<(RoleName, Version)>,
     /// The keys of this home that signed.
     pub keys: Vec<KeyName>,
+    /// Roles that are expired still, because their keys are not here.
+    pub still_expired: Vec<RoleName>,
     /// Whether anything was done: `false` in a dry run.
     pub done: bool,
 }
@@ -81,22 +83,27 @@ pub async fn publish<E: From<PublishError>>(
         if round > 0 {
             pause(ports, round).await?;
         }
-        let Some((head, state, now)) = read(ports, repository).await? else { continue };
-        let edit = plan(&state, &ring, now)?;
+        let Some((basis, state, now)) = read(ports, repository).await? else { continue };
+        let mut edit = plan(&state, &ring, now)?;
+        let still_expired = repair::repair(&mut edit, &state, &ring, now);
         let chosen = choose(&edit, &ring)?;
         let outcome = Published {
-            roles: roles(&edit),
+            roles: roles(&edit, &state),
             keys: ring.names(&chosen.iter().copied().collect::<Vec<_>>()),
+            still_expired,
             done: !dry_run,
         };
         if dry_run {
             return Ok(outcome);
         }
         ring.unlock(&chosen).map_err(PublishError::from)?;
-        let documents = sign(&state, edit.documents, &ring)?.into_iter().chain(edit.signed).collect();
+        let mut documents = Vec::new();
+        if let Some(renewal) = &edit.root {
+            documents.push(renewal.sign(ports, repository, &state, &ring, now).map_err(PublishError::from)?);
+        }
+        documents.extend(sign(&state, edit.documents, &ring)?.into_iter().chain(edit.signed));
         let operation = operation(ports)?;
-        let upload =
-            Upload { documents, targets: edit.files, expected: Expected::Token(head.token), operation };
+        let upload = Upload { documents, targets: edit.files, basis, operation };
         match submit(ports, repository, &upload).await {
             Err(PublishError::Server(TrustServerError::Changed { .. })) => {}
             Err(error) => return Err(error.into()),
@@ -109,8 +116,8 @@ pub async fn publish<E: From<PublishError>>(
     Err(PublishError::TooBusy { repository: repository.clone(), rounds: ROUNDS }.into())
 }
 
-/// Sends an upload; when no answer says what became of it, sends it again under the same
-/// operation id.
+/// Sends an upload; when no answer says what became of it, looks whether it is there, and
+/// sends it again under the same operation id if it is not.
 ///
 /// # Errors
 /// The server refused, or gave no clear answer each time.
@@ -121,12 +128,19 @@ pub async fn submit(
 ) -> Result<(), PublishError> {
     let mut repeats = 0;
     loop {
-        match ports.server.publish(repository, upload).await {
-            Ok(_) => return Ok(()),
-            Err(error) if error.is_unclear() && repeats < REPEATS => repeats += 1,
-            Err(error) => return Err(error.into()),
+        let Err(error) = ports.server.publish(repository, upload).await else { return Ok(()) };
+        let unclear = error.is_unclear();
+        if !unclear && repeats == 0 {
+            return Err(refused(ports, repository, upload, error).await.into());
         }
         pause(ports, repeats + 3).await?;
+        if has_arrived(ports, repository, upload).await {
+            return Ok(());
+        }
+        if !unclear || repeats == REPEATS {
+            return Err(refused(ports, repository, upload, error).await.into());
+        }
+        repeats += 1;
     }
 }
 
@@ -140,21 +154,27 @@ pub async fn confirm(
     documents: &[Document],
 ) -> Result<(), PublishError> {
     let session = online(ports, repository).await?;
-    let snapshot = session.snapshot().snapshot().payload();
+    let mut newer = Vec::new();
     for document in documents {
-        let listed = match &document.role {
-            RoleName::Root => {
-                (session.root().version() >= document.version).then_some(session.root().version())
-            }
-            role => snapshot.meta.get(role).and_then(|info| {
-                let same = info.hashes.as_ref().is_some_and(|hashes| hashes.match_bytes(&document.bytes));
-                let version = info.version.unwrap_or(document.version);
-                (version > document.version || same).then_some(version)
-            }),
+        let listed = session.snapshot().snapshot().payload().meta.get(&document.role);
+        let hashes = listed.and_then(|info| info.hashes.as_ref());
+        let is_shown = match document.role {
+            RoleName::Root => session.root().version() >= document.version,
+            _ => hashes.is_some_and(|hashes| hashes.match_bytes(&document.bytes)),
         };
-        if listed.is_none() {
-            let (repository, role) = (repository.clone(), document.role.clone());
-            return Err(PublishError::NotConfirmed { repository, role, version: document.version });
+        match listed.and_then(|info| info.version) {
+            _ if is_shown => {}
+            Some(version) if version > document.version => {}
+            // Only the document itself says how new it is.
+            None if listed.is_some() => newer.push(document),
+            _ => return Err(not_confirmed(repository, document)),
+        }
+    }
+    if !newer.is_empty() {
+        let state = current::load(&session).await?;
+        let is_older = |document: &&&Document| state.last_version(&document.role) <= Some(document.version);
+        if let Some(document) = newer.iter().find(is_older) {
+            return Err(not_confirmed(repository, document));
         }
     }
     session.finish()?;
@@ -180,29 +200,72 @@ async fn online<'a>(ports: Ports<'a>, repository: &RepositoryName) -> Result<Ses
     }
 }
 
-/// The head first, the state after: a publication in between makes the server refuse ours.
-/// `None` if one was already visible.
+/// The server's name of the state first, the state after: a publication in between makes the
+/// server refuse ours. `None` if one was already visible.
 async fn read(
     ports: Ports<'_>,
     repository: &RepositoryName,
-) -> Result<Option<(Head, CurrentState, UtcTime)>, PublishError> {
-    let head = ports.server.head(repository).await?;
+) -> Result<Option<(Basis, CurrentState, UtcTime)>, PublishError> {
+    let basis = ports.server.basis(repository).await?;
     let session = online(ports, repository).await?;
-    let head = head.ok_or_else(|| RefreshError::UnknownRepository { repository: repository.clone() })?;
+    if basis == Basis::Absent {
+        return Err(RefreshError::UnknownRepository { repository: repository.clone() }.into());
+    }
     let state = current::load(&session).await?;
-    let same = [
-        (RoleName::Root, state.root().digest()),
-        (RoleName::Snapshot, state.snapshot().digest()),
-        (RoleName::Timestamp, state.timestamp().digest()),
-    ];
-    let agrees =
-        same.iter().all(|(role, digest)| head.current.get(role).is_some_and(|d| d.sha256 == *digest));
     session.finish()?;
-    Ok(agrees.then(|| (head, state, session.now())))
+    Ok(agree(&basis, &state).then(|| (basis, state, session.now())))
+}
+
+fn agree(basis: &Basis, state: &CurrentState) -> bool {
+    match basis {
+        Basis::Absent => false,
+        Basis::Head(head) => {
+            let same = [
+                (RoleName::Root, state.root().digest()),
+                (RoleName::Snapshot, state.snapshot().digest()),
+                (RoleName::Timestamp, state.timestamp().digest()),
+            ];
+            same.iter().all(|(role, digest)| head.current.get(role).is_some_and(|d| d.sha256 == *digest))
+        }
+        Basis::Snapshot(digest) => *digest == state.snapshot().digest(),
+    }
+}
+
+/// Whether the server has an upload that nobody knows the fate of. It came whole or not at all,
+/// so one document tells.
+async fn has_arrived(ports: Ports<'_>, repository: &RepositoryName, upload: &Upload) -> bool {
+    let Some(document) = upload.documents.first() else { return false };
+    let hashes = Some(Hashes::sha256(Sha256Digest::of(&document.bytes)));
+    let listed = MetaInfo { version: Some(document.version), length: None, hashes };
+    let found = ports.server.metadata(repository, &document.role, Edition::Listed(&listed)).await;
+    found.is_ok_and(|found| found.as_ref() == Some(&document.bytes))
+}
+
+/// Where the server has no name for states, it refuses what comes too late like anything else
+/// that does not fit. Whether there is a newer state now tells the two apart.
+async fn refused(
+    ports: Ports<'_>,
+    repository: &RepositoryName,
+    upload: &Upload,
+    error: TrustServerError,
+) -> TrustServerError {
+    let asks = matches!(error, TrustServerError::Refused { .. }) && !matches!(upload.basis, Basis::Head(_));
+    if !asks {
+        return error;
+    }
+    match ports.server.basis(repository).await {
+        Ok(basis) if basis != upload.basis => TrustServerError::Changed { repository: repository.clone() },
+        _ => error,
+    }
+}
+
+fn not_confirmed(repository: &RepositoryName, document: &Document) -> PublishError {
+    let (repository, role) = (repository.clone(), document.role.clone());
+    PublishError::NotConfirmed { repository, role, version: document.version }
 }
 
 fn choose(edit: &Edit, ring: &KeyRing<'_>) -> Result<BTreeSet<Fingerprint>, PublishError> {
-    let mut chosen = BTreeSet::new();
+    let mut chosen = edit.root.as_ref().map(Renewal::keys).unwrap_or_default();
     for edited in &edit.documents {
         let keys = ring.choose(&edited.role, &edited.authority, &chosen)?;
         chosen.extend(keys);
@@ -210,9 +273,12 @@ fn choose(edit: &Edit, ring: &KeyRing<'_>) -> Result<BTreeSet<Fingerprint>, Publ
     Ok(chosen)
 }
 
-fn roles(edit: &Edit) -> Vec<(RoleName, Version)> {
+fn roles(edit: &Edit, state: &CurrentState) -> Vec<(RoleName, Version)> {
+    let root = edit.root.as_ref().and_then(|_| state.root().version().next());
+    let root = root.map(|version| (RoleName::Root, version));
     let edited = edit.documents.iter().map(|edited| (edited.role.clone(), edited.document.version));
-    edited.chain(edit.signed.iter().map(|document| (document.role.clone(), document.version))).collect()
+    let signed = edit.signed.iter().map(|document| (document.role.clone(), document.version));
+    root.into_iter().chain(edited).chain(signed).collect()
 }
 
 fn sign(
@@ -261,6 +327,9 @@ pub enum PublishError {
     /// The current state cannot be trusted.
     #[error(transparent)]
     Refresh(#[from] RefreshError),
+    /// The new root cannot be made.
+    #[error("cannot renew root: {0}")]
+    Renewal(#[from] RenewalError),
     /// The server did not do it.
     #[error(transparent)]
     Server(#[from] TrustServerError),

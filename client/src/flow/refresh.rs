@@ -17,9 +17,11 @@ use crate::cache::{Cache, RepositoryCache, Stored};
 use crate::flow::Ports;
 use crate::pins::{Pin, PinnedRoot, Pins, PinsError, Scope};
 use crate::port::TrustServerError;
+use crate::port::trust_server::Edition;
 
-/// The dialect of repositories in `spec` mode. Never sniffed from what a server sends (C32).
-const DIALECT: Dialect = Dialect::Tuf1;
+/// The second root may be the first that a Notary server has: its clients publish what they
+/// began and changed at once.
+const SECOND: u64 = 2;
 
 /// A repository whose root, timestamp and snapshot are trusted now, and the means to get its
 /// targets roles.
@@ -41,6 +43,16 @@ impl<'a> Session<'a> {
     /// # Errors
     /// See [`RefreshError`]. Whatever was accepted before stays usable (C29).
     pub async fn open(ports: Ports<'a>, repository: &RepositoryName) -> Result<Self, RefreshError> {
+        match Self::refresh(ports, repository).await {
+            // Notary's snapshot names the root: a new one came between our questions.
+            Err(RefreshError::Chain(ChainError::Mismatch { role: RoleName::Root })) => {
+                Self::refresh(ports, repository).await
+            }
+            refreshed => refreshed,
+        }
+    }
+
+    async fn refresh(ports: Ports<'a>, repository: &RepositoryName) -> Result<Self, RefreshError> {
         let pins = Pins::load(ports.home)?;
         let pin = pins
             .find(repository)
@@ -119,9 +131,16 @@ impl<'a> Session<'a> {
                 reason: error.to_string(),
             });
         }
-        let version = self.root.payload().consistent_snapshot.then_some(info.version).flatten();
-        let found = self.ports.server.metadata(&self.repository, role, version).await?;
+        let found = self.ports.server.metadata(&self.repository, role, edition(&self.root, info)).await?;
         found.ok_or_else(|| ChainError::Missing { role: role.clone() }.into())
+    }
+
+    /// What an earlier run accepted of a targets role.
+    ///
+    /// # Errors
+    /// The cache cannot be read.
+    pub fn accepted_before(&self, role: &RoleName) -> Result<Option<Bytes>, RefreshError> {
+        Ok(self.cache.document(role)?)
     }
 
     /// Keeps an accepted document.
@@ -154,15 +173,11 @@ struct Link<'a, 'b> {
 
 impl Link<'_, '_> {
     /// Asks the server, unless it was found to be down.
-    async fn ask(
-        &mut self,
-        role: &RoleName,
-        version: Option<Version>,
-    ) -> Result<Option<Bytes>, RefreshError> {
+    async fn ask(&mut self, role: &RoleName, edition: Edition<'_>) -> Result<Option<Bytes>, RefreshError> {
         if self.offline.is_some() {
             return Ok(None);
         }
-        match self.ports.server.metadata(self.repository, role, version).await {
+        match self.ports.server.metadata(self.repository, role, edition).await {
             Err(error) if error.is_unclear() || matches!(error, TrustServerError::NotConfigured) => {
                 self.offline = Some(error);
                 Ok(None)
@@ -190,7 +205,7 @@ impl Link<'_, '_> {
             }
         };
         while let Some(version) = chain.wanted() {
-            let Some(bytes) = self.ask(&RoleName::Root, Some(version)).await? else { break };
+            let Some(bytes) = self.ask(&RoleName::Root, Edition::Version(version)).await? else { break };
             chain.step(bytes)?;
             new.push(chain.latest().clone());
         }
@@ -205,11 +220,21 @@ impl Link<'_, '_> {
         Ok(trusted)
     }
 
+    /// How the repository's metadata is written, as the pin says: never read off what a server
+    /// sends (C32).
+    const fn dialect(&self) -> Dialect {
+        self.pinned.mode.dialect()
+    }
+
+    fn may_begin_after(&self, version: Version) -> bool {
+        self.dialect() == Dialect::Notary1 && version.get() < SECOND && self.offline.is_none()
+    }
+
     /// A chain that starts at `root`, if that is the pinned one, and made for this repository.
     /// A pin for many repositories cannot tell them apart, so the root itself has to.
     fn anchor(&self, root: Bytes) -> Result<RootChain, RootError> {
         let for_many = matches!(self.pinned.scope, Scope::Below(_));
-        RootChain::start(DIALECT, root, &self.pinned.root.to_core())?
+        RootChain::start(self.dialect(), root, &self.pinned.root.to_core())?
             .require_repository(self.repository, for_many)
     }
 
@@ -236,10 +261,11 @@ impl Link<'_, '_> {
         let mut refused = None;
         for _ in 0..limits::ROOT_STEPS {
             let Some(version) = wanted else { break };
-            let Some(bytes) = self.ask(&RoleName::Root, Some(version)).await? else { break };
-            match self.anchor(bytes) {
-                Ok(chain) => return Ok(chain),
-                Err(error) => refused = refused.or(Some(error)),
+            match self.ask(&RoleName::Root, Edition::Version(version)).await?.map(|root| self.anchor(root)) {
+                Some(Ok(chain)) => return Ok(chain),
+                Some(Err(error)) => refused = refused.or(Some(error)),
+                None if self.may_begin_after(version) => {}
+                None => break,
             }
             wanted = version.next();
         }
@@ -259,8 +285,11 @@ impl Link<'_, '_> {
         stored: &Stored,
         root: TrustedRoot,
     ) -> Result<TrustedTimestamp, RefreshError> {
-        let floor = root.floor(stored.timestamp.clone(), stored.snapshot.clone());
-        let fetched = self.ask(&RoleName::Timestamp, None).await?;
+        let mut floor = root.floor(stored.timestamp.clone(), stored.snapshot.clone());
+        if self.dialect() == Dialect::Notary1 {
+            floor = floor.with_targets(cache.targets()?);
+        }
+        let fetched = self.ask(&RoleName::Timestamp, Edition::Current).await?;
         let timestamp = match fetched {
             Some(bytes) => root.timestamp(floor, bytes)?,
             None if self.offline.is_some() => {
@@ -285,8 +314,7 @@ impl Link<'_, '_> {
         if let Some(bytes) = stored.snapshot.clone().filter(|bytes| is_listed(bytes, timestamp.wanted())) {
             return timestamp.snapshot(bytes).map_err(|error| self.refused(error.into()));
         }
-        let version = root.payload().consistent_snapshot.then_some(timestamp.wanted().version).flatten();
-        let Some(bytes) = self.ask(&role, version).await? else {
+        let Some(bytes) = self.ask(&role, edition(root, timestamp.wanted())).await? else {
             return Err(self.refused(ChainError::Missing { role }.into()));
         };
         let snapshot = timestamp.snapshot(bytes)?;
@@ -304,6 +332,15 @@ impl Link<'_, '_> {
             },
             None => refusal,
         }
+    }
+}
+
+/// Repositories without consistent snapshots keep one file per role (C11). Notary's say that
+/// they have none, and serve every document by its digest all the same.
+fn edition<'a>(root: &Verified<Root>, listed: &'a MetaInfo) -> Edition<'a> {
+    match root.dialect() {
+        Dialect::Tuf1 if !root.payload().consistent_snapshot => Edition::Current,
+        Dialect::Tuf1 | Dialect::Notary1 => Edition::Listed(listed),
     }
 }
 

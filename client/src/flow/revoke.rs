@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use bulla_keys_schema::author::TargetsEdit;
 use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
-use bulla_keys_schema::metadata::{Targets, Tombstone};
+use bulla_keys_schema::metadata::{DelegatedRole, Targets, Tombstone};
 use bulla_keys_schema::names::{RepositoryName, RoleName, Tag, TargetPath};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::submission::CurrentState;
 
 use crate::flow::Ports;
 use crate::flow::layout::{Authority, Layout};
-use crate::flow::publish::{self, Edit, Edited, PublishError, Published, TARGETS_LIFETIME};
+use crate::flow::lifetimes;
+use crate::flow::publish::{self, Edit, Edited, PublishError, Published};
 use crate::flow::sign::{authority, repository_authority, role_name};
 use crate::flow::signing::KeyRing;
 
@@ -34,9 +35,11 @@ pub struct Request {
 pub struct Revoked {
     /// What the tag meant.
     pub digest: Sha256Digest,
-    /// Signers whose lists still hold the tag, because their keys are not here. Consumers
-    /// refuse it all the same: `releases` says it is revoked.
+    /// Roles whose lists still hold the tag, because their keys are not here. Consumers refuse
+    /// it all the same: `releases` says it is revoked, or in Notary's dialect does not list it.
     pub still_listed_by: Vec<RoleName>,
+    /// Whether the repository keeps a record of the revocation.
+    pub is_recorded: bool,
     /// The documents and keys.
     pub published: Published,
 }
@@ -46,15 +49,16 @@ pub struct Revoked {
 /// # Errors
 /// See [`RevokeError`].
 pub async fn revoke(ports: Ports<'_>, request: &Request) -> Result<Revoked, RevokeError> {
-    let mut what = None;
+    let (mut what, mut is_recorded) = (None, false);
     let published = publish::publish(ports, &request.repository, request.dry_run, |state, ring, now| {
         let plan = plan(state, ring, now, request)?;
+        is_recorded = state.root().dialect() == Dialect::Tuf1;
         what = Some((plan.digest, plan.still_listed_by));
         Ok::<_, RevokeError>(Edit { documents: plan.documents, ..Edit::default() })
     })
     .await?;
     let (digest, still_listed_by) = what.ok_or_else(|| not_signed(request))?;
-    Ok(Revoked { digest, still_listed_by, published })
+    Ok(Revoked { digest, still_listed_by, is_recorded, published })
 }
 
 struct Plan {
@@ -70,37 +74,24 @@ fn plan(
     request: &Request,
 ) -> Result<Plan, RevokeError> {
     let path = request.tag.target_path();
-    let targets = state.targets().payload();
-    let layout = Layout::of(targets).ok_or(RevokeError::HashBins)?;
-    let main = match layout {
-        Layout::Alone => {
-            Holder { role: RoleName::Targets, document: targets, authority: repository_authority(state) }
-        }
-        Layout::Signers(signers) => {
-            let role = signers.releases().ok_or(RevokeError::NoReleases)?;
-            holder(state, role_name(role), authority(&signers, role)).ok_or(RevokeError::NoReleases)?
-        }
-    };
-    let listed = main.document.targets.get(path.as_str()).and_then(|info| info.hashes.as_sha256());
-    let Some(digest) = listed else {
-        return Err(match main.document.revoked.get(&path) {
+    let holders = holders(state)?;
+    let resolved = holders.iter().find(|holder| holder.is_resolved && holder.lists(&path));
+    let digest = resolved.and_then(|holder| holder.document.targets.get(path.as_str())?.hashes.as_sha256());
+    let (Some(resolved), Some(digest)) = (resolved, digest) else {
+        let main = holders.first().and_then(|main| main.document.revoked.get(&path));
+        return Err(match main {
             Some(tombstone) => RevokeError::Already { tag: request.tag.clone(), at: tombstone.revoked_at },
             None => not_signed(request),
         });
     };
-    let dialect = state.root().dialect();
-    let mut documents = vec![main.without(dialect, &path, digest, now, request)?];
+    let mut documents = Vec::new();
     let mut still_listed_by = Vec::new();
-    if let Layout::Signers(signers) = layout {
-        for role in signers.all() {
-            let Some(holder) = holder(state, role_name(role), authority(&signers, role)) else { continue };
-            if !holder.document.targets.contains_key(path.as_str()) {
-                continue;
-            }
-            match ring.choose(&holder.role, &holder.authority, &BTreeSet::new()) {
-                Ok(_) => documents.push(holder.without(dialect, &path, digest, now, request)?),
-                Err(_) => still_listed_by.push(holder.role),
-            }
+    for holder in holders.iter().filter(|holder| holder.lists(&path)) {
+        let is_needed = holder.role == resolved.role;
+        if is_needed || ring.choose(&holder.role, &holder.authority, &BTreeSet::new()).is_ok() {
+            documents.push(holder.without(state.root().dialect(), &path, digest, now, request)?);
+        } else {
+            still_listed_by.push(holder.role.clone());
         }
     }
     Ok(Plan { digest, documents, still_listed_by })
@@ -111,29 +102,65 @@ struct Holder<'a> {
     role: RoleName,
     document: &'a Targets,
     authority: Authority,
+    /// Whether consumers look tags up in it.
+    is_resolved: bool,
 }
 
 impl Holder<'_> {
+    fn lists(&self, path: &TargetPath) -> bool {
+        self.document.targets.contains_key(path.as_str())
+    }
+
     fn without(
-        self,
+        &self,
         dialect: Dialect,
         path: &TargetPath,
         digest: Sha256Digest,
         now: UtcTime,
         request: &Request,
     ) -> Result<Edited, RevokeError> {
-        let expires = now.plus_seconds(TARGETS_LIFETIME);
+        let expires = now.plus_seconds(lifetimes::targets(dialect));
         let mut edit = TargetsEdit::next(dialect, self.document, expires)
             .ok_or_else(|| RevokeError::LastVersion { role: self.role.clone() })?;
-        edit.revoke_target(path, Tombstone { digest, reason: request.reason.clone(), revoked_at: now });
-        Ok(Edited { role: self.role, document: edit.finish(), authority: self.authority })
+        match dialect {
+            Dialect::Tuf1 => {
+                let reason = request.reason.clone();
+                edit.revoke_target(path, Tombstone { digest, reason, revoked_at: now });
+            }
+            // Notary has no place for a tombstone.
+            Dialect::Notary1 => drop(edit.remove_target(path)),
+        }
+        Ok(Edited { role: self.role.clone(), document: edit.finish(), authority: self.authority.clone() })
     }
 }
 
-fn holder(state: &CurrentState, role: RoleName, authority: Authority) -> Option<Holder<'_>> {
-    let RoleName::Delegated(name) = &role else { return None };
-    let document = state.delegated().get(name)?.payload();
-    Some(Holder { role, document, authority })
+/// Every role that may list tags, in the order in which consumers look them up. Docker looks
+/// into `targets` as well when `releases` does not list a tag, and its repositories leave old
+/// tags there.
+fn holders(state: &CurrentState) -> Result<Vec<Holder<'_>>, RevokeError> {
+    let document = state.targets().payload();
+    let top = Holder {
+        role: RoleName::Targets,
+        document,
+        authority: repository_authority(state),
+        is_resolved: true,
+    };
+    let Layout::Signers(signers) = Layout::of(document).ok_or(RevokeError::HashBins)? else {
+        return Ok(vec![top]);
+    };
+    let delegated = |role: &DelegatedRole, is_resolved| {
+        let document = state.delegated().get(&role.name)?.payload();
+        let authority = authority(&signers, role);
+        Some(Holder { role: role_name(role), document, authority, is_resolved })
+    };
+    let is_legacy = state.root().dialect() == Dialect::Notary1;
+    let releases = signers.releases().and_then(|role| delegated(role, true));
+    if releases.is_none() && !is_legacy {
+        return Err(RevokeError::NoReleases);
+    }
+    let top = Some(top).filter(|_| is_legacy);
+    let signers = signers.all().filter_map(|role| delegated(role, false));
+    Ok(releases.into_iter().chain(top).chain(signers).collect())
 }
 
 fn not_signed(request: &Request) -> RevokeError {

@@ -1,7 +1,9 @@
 //! Sign: resolve the digest, read the current state, write the entry, publish, read back.
 
 use bulla_keys_schema::author::TargetsEdit;
+use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::limits;
 use bulla_keys_schema::metadata::{DelegatedRole, Targets, Version};
 use bulla_keys_schema::names::{ImageRef, RELEASES, RoleName, SignerName, Tag, TargetPath};
 use bulla_keys_schema::time::UtcTime;
@@ -10,7 +12,8 @@ use bytes::Bytes;
 
 use crate::flow::Ports;
 use crate::flow::layout::{Authority, Layout, Signers};
-use crate::flow::publish::{self, Edit, Edited, PublishError, Published, TARGETS_LIFETIME};
+use crate::flow::lifetimes;
+use crate::flow::publish::{self, Edit, Edited, PublishError, Published};
 use crate::flow::signing::{KeyRing, TooFewKeys};
 use crate::port::registry::NotAnIndex;
 use crate::port::{Platform, RegistryError, Wanted};
@@ -108,19 +111,18 @@ fn edit(
     entry: &Entry,
     wanted: Option<&SignerName>,
 ) -> Result<Vec<Edited>, SignError> {
-    let targets = state.targets().payload();
-    match Layout::of(targets).ok_or(SignError::HashBins)? {
+    let listing = Listing { state, now, entry };
+    match Layout::of(state.targets().payload()).ok_or(SignError::HashBins)? {
         Layout::Alone => {
             if let Some(name) = wanted {
                 return Err(SignError::UnknownSigner { name: name.clone() });
             }
-            let authority = repository_authority(state);
-            Ok(vec![list(state, RoleName::Targets, Some(targets), authority, now, entry)?])
+            Ok(vec![listing.at_top()?])
         }
         Layout::Signers(signers) => {
             let signer = choose_signer(&signers, ring, entry, wanted)?;
             let releases = signers.releases().ok_or(SignError::NoReleases)?;
-            [signer, releases].into_iter().map(|role| delegated(state, &signers, role, now, entry)).collect()
+            [signer, releases].into_iter().map(|role| listing.delegated(&signers, role)).collect()
         }
     }
 }
@@ -161,43 +163,60 @@ fn choose_signer<'a>(
     }
 }
 
-fn delegated(
-    state: &CurrentState,
-    signers: &Signers<'_>,
-    role: &DelegatedRole,
+/// An entry on its way into documents.
+struct Listing<'a> {
+    state: &'a CurrentState,
     now: UtcTime,
-    entry: &Entry,
-) -> Result<Edited, SignError> {
-    let name = role_name(role);
-    let before = match state.delegated().get(&role.name) {
-        Some(document) => Some(document.payload()),
-        None if role.name.as_str() == RELEASES => return Err(SignError::Missing { role: name }),
-        // The first signature of a signer.
-        None => None,
-    };
-    list(state, name, before, authority(signers, role), now, entry)
+    entry: &'a Entry,
 }
 
-fn list(
-    state: &CurrentState,
-    role: RoleName,
-    before: Option<&Targets>,
-    authority: Authority,
-    now: UtcTime,
-    entry: &Entry,
-) -> Result<Edited, SignError> {
-    let expires = now.plus_seconds(TARGETS_LIFETIME);
-    let dialect = state.root().dialect();
-    let edit = match before {
-        Some(before) => TargetsEdit::next(dialect, before, expires),
-        None => {
-            let repository = state.root().payload().repository.clone();
-            Some(TargetsEdit::new(dialect, role.clone(), Version::FIRST, expires).for_repository(repository))
+impl Listing<'_> {
+    fn at_top(&self) -> Result<Edited, SignError> {
+        let before = Some(self.state.targets().payload());
+        self.list(RoleName::Targets, before, repository_authority(self.state))
+    }
+
+    fn delegated(&self, signers: &Signers<'_>, role: &DelegatedRole) -> Result<Edited, SignError> {
+        let before = self.state.delegated().get(&role.name).map(|document| document.payload());
+        let is_spec = self.state.root().dialect() == Dialect::Tuf1;
+        if before.is_none() && is_spec && role.name.as_str() == RELEASES {
+            return Err(SignError::Missing { role: role_name(role) });
         }
-    };
-    let mut edit = edit.ok_or_else(|| SignError::LastVersion { role: role.clone() })?;
-    edit.set_target(&entry.path, entry.digest, entry.size);
-    Ok(Edited { role, document: edit.finish(), authority })
+        self.list(role_name(role), before, authority(signers, role))
+    }
+
+    /// The document after `before`; without one, the first of a role, or the first that counts
+    /// again after others that do not.
+    fn list(
+        &self,
+        role: RoleName,
+        before: Option<&Targets>,
+        authority: Authority,
+    ) -> Result<Edited, SignError> {
+        let dialect = self.state.root().dialect();
+        let expires = self.now.plus_seconds(lifetimes::targets(dialect));
+        let edit = match before {
+            Some(before) => TargetsEdit::next(dialect, before, expires),
+            None => next_version(self.state, &role).map(|version| {
+                TargetsEdit::new(dialect, role.clone(), version, expires)
+                    .for_repository(self.state.root().payload().repository.clone())
+            }),
+        };
+        let mut edit = edit.ok_or_else(|| SignError::LastVersion { role: role.clone() })?;
+        edit.set_target(&self.entry.path, self.entry.digest, self.entry.size);
+        Ok(Edited { role, document: edit.finish(), authority })
+    }
+}
+
+/// The version after the last one of that name, even if it was delegated long ago: clients
+/// remember. `None` at the end of the range, and long before it where only a document that
+/// nobody's signature vouches for says what the last one was: a server could make it up, and
+/// a role that we brought to the end of the range could never be changed again.
+#[must_use]
+pub fn next_version(state: &CurrentState, role: &RoleName) -> Option<Version> {
+    let next = state.last_version(role).map_or(Some(Version::FIRST), Version::next)?;
+    let is_claimed = matches!(role, RoleName::Delegated(name) if state.retired().contains_key(name));
+    (!is_claimed || next.get() <= limits::FIRST_VERSION).then_some(next)
 }
 
 /// Who signs the top-level targets.

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bulla_keys_schema::author::{Delegation, TargetsEdit, TargetsEditError};
 use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::key::{Fingerprint, HeldRole, PublicKey};
-use bulla_keys_schema::metadata::{DelegatedRole, KeyEntry, Scope, TargetInfo, Targets, Threshold, Version};
+use bulla_keys_schema::metadata::{
+    DelegatedRole, KeyEntry, KeyTable, RoleKeys, Scope, TargetInfo, Targets, Threshold, Version,
+};
 use bulla_keys_schema::names::{
     DelegatedRoleName, PathPattern, RepositoryName, RoleName, SignerName, TargetPath,
 };
@@ -16,8 +18,9 @@ use bytes::Bytes;
 
 use crate::flow::Ports;
 use crate::flow::layout::{Authority, Layout};
-use crate::flow::publish::{self, Edit, Edited, PublishError, Published, TARGETS_LIFETIME};
-use crate::flow::sign::{authority, repository_authority};
+use crate::flow::lifetimes;
+use crate::flow::publish::{self, Edit, Edited, PublishError, Published};
+use crate::flow::sign::{authority, next_version, repository_authority};
 use crate::flow::signing::{KeyRing, TooFewKeys};
 use crate::port::trust_server::Document;
 
@@ -105,7 +108,8 @@ pub struct Joining {
     targets: Targets,
     name: RoleName,
     authority: Authority,
-    /// Tags of the repository key that the signer's patterns match.
+    /// Tags of the repository key that the signer takes over: the first one does, of those
+    /// that the signer's patterns match.
     offered: BTreeMap<String, TargetInfo>,
     version: Version,
 }
@@ -116,33 +120,33 @@ impl Joining {
     /// # Errors
     /// The name is taken, or keys, threshold and patterns do not fit.
     pub fn new(state: &CurrentState, request: &AddRequest) -> Result<Self, SignerError> {
+        let dialect = state.root().dialect();
         let before = state.targets().payload();
         let layout = Layout::of(before).ok_or(SignerError::HashBins)?;
         if before.delegation(request.name.role()).is_some() {
             return Err(SignerError::Exists { name: request.name.clone() });
         }
-        let role = request.name.role().clone();
-        let delegation = delegation(role, request)?;
+        let delegation = delegation(dialect, request)?;
         // Its lifetime is set when it is signed.
-        let dialect = state.root().dialect();
         let mut edit = TargetsEdit::next(dialect, before, before.expires).ok_or(SignerError::LastVersion)?;
-        edit.set_delegation(&releases(state, &layout, None, &request.keys))?;
+        edit.set_delegation(&releases(state, &layout, None, &delegation.keys))?;
         edit.set_delegation(&delegation)?;
         let targets = edit.finish();
         let name = RoleName::Delegated(request.name.role().clone());
         let authority = authority_of(&targets, request.name.role()).ok_or(SignerError::HashBins)?;
         let offered = before.targets.iter().filter(|(path, _)| {
-            path.parse()
-                .is_ok_and(|path: TargetPath| request.patterns.iter().any(|pattern| pattern.matches(&path)))
+            let is_first = matches!(layout, Layout::Alone);
+            is_first && path.parse().is_ok_and(|path: TargetPath| delegation.scope.matches(&path))
         });
         let offered = offered.map(|(path, info)| (path.clone(), info.clone())).collect();
-        Ok(Self { dialect, version: next_version(state, &name), targets, name, authority, offered })
+        let version = next_version(state, &name).ok_or(SignerError::LastVersion)?;
+        Ok(Self { dialect, targets, name, authority, offered, version })
     }
 
     /// The signer's first document: the tags it takes over.
     #[must_use]
     pub fn first_document(&self, now: UtcTime) -> Edited {
-        let expires = now.plus_seconds(TARGETS_LIFETIME);
+        let expires = now.plus_seconds(lifetimes::targets(self.dialect));
         let mut edit = TargetsEdit::new(self.dialect, self.name.clone(), self.version, expires)
             .for_repository(self.targets.repository.clone());
         set_all(&mut edit, &self.offered);
@@ -167,37 +171,39 @@ impl Joining {
                 match ring.choose(&self.name, &self.authority, &BTreeSet::new()) {
                     Ok(_) => edit.documents.push(self.first_document(now)),
                     // The signer signs the first document with the first tag.
-                    Err(_) if self.offered.is_empty() && self.version == Version::FIRST => {}
+                    Err(_) if self.offered.is_empty() && self.may_wait() => {}
                     Err(error) => return Err(SignerError::NotEnrolled(error)),
                 }
                 self.offered.clone()
             }
         };
-        let before = state.targets().payload();
-        let taken: BTreeMap<_, _> =
-            before.targets.iter().filter(|(path, info)| listed.get(*path) == Some(*info)).collect();
-        let left: Vec<String> =
-            before.targets.keys().filter(|path| !taken.contains_key(path)).cloned().collect();
-        if !left.is_empty() {
-            return Err(SignerError::TagsLeft { tags: left });
-        }
-        let expires = now.plus_seconds(TARGETS_LIFETIME);
+        let expires = now.plus_seconds(lifetimes::targets(self.dialect));
         let mut targets = self.targets;
         targets.expires = expires;
-        targets.targets.clear();
-        if matches!(Layout::of(before), Some(Layout::Alone)) {
-            let releases = DelegatedRoleName::releases();
-            let authority = authority_of(&targets, &releases).ok_or(SignerError::HashBins)?;
-            let role = RoleName::Delegated(releases);
-            let mut first = TargetsEdit::new(self.dialect, role.clone(), next_version(state, &role), expires)
-                .for_repository(targets.repository.clone());
-            set_all(&mut first, taken.iter().map(|(path, info)| (*path, *info)));
-            edit.documents.push(Edited { role, document: first.finish(), authority });
+        let mut tags = Vec::new();
+        if matches!(Layout::of(state.targets().payload()), Some(Layout::Alone)) {
+            let left: Vec<String> = targets
+                .targets
+                .iter()
+                .filter(|(path, info)| listed.get(*path) != Some(*info))
+                .map(|(path, _)| path.clone())
+                .collect();
+            if !left.is_empty() {
+                return Err(SignerError::TagsLeft { tags: left });
+            }
+            let taken = std::mem::take(&mut targets.targets);
+            edit.documents.push(first_releases(state, &targets, &taken, expires)?);
+            tags = taken.into_keys().collect();
         }
-        let tags = taken.into_keys().cloned().collect();
         let authority = repository_authority(state);
         edit.documents.insert(0, Edited { role: RoleName::Targets, document: targets, authority });
         Ok((edit, tags))
+    }
+
+    /// Whether the role may be without a document that counts. In TUF's dialect it may not once
+    /// the snapshot lists one of that name.
+    fn may_wait(&self) -> bool {
+        self.version == Version::FIRST || self.dialect == Dialect::Notary1
     }
 
     /// The signer's own signature over its first document proves that it holds the keys.
@@ -221,39 +227,101 @@ impl Joining {
     }
 }
 
-fn delegation(name: DelegatedRoleName, request: &AddRequest) -> Result<Delegation, SignerError> {
+/// What consumers resolve, once there is a signer: the tags that the repository key had signed.
+fn first_releases(
+    state: &CurrentState,
+    targets: &Targets,
+    taken: &BTreeMap<String, TargetInfo>,
+    expires: UtcTime,
+) -> Result<Edited, SignerError> {
+    let name = DelegatedRoleName::releases();
+    let authority = authority_of(targets, &name).ok_or(SignerError::HashBins)?;
+    let role = RoleName::Delegated(name);
+    let version = next_version(state, &role).ok_or(SignerError::LastVersion)?;
+    let mut first = TargetsEdit::new(state.root().dialect(), role.clone(), version, expires)
+        .for_repository(targets.repository.clone());
+    set_all(&mut first, taken);
+    Ok(Edited { role, document: first.finish(), authority })
+}
+
+fn delegation(dialect: Dialect, request: &AddRequest) -> Result<Delegation, SignerError> {
     let (threshold, keys) = (request.threshold, request.keys.len());
     let threshold = Threshold::new(threshold).ok_or(SignerError::Threshold { threshold, keys })?;
-    let scope = Scope::Paths(request.patterns.clone());
-    let keys = request.keys.iter().cloned().map(KeyEntry::new).collect();
-    Ok(Delegation { name, keys, threshold, scope, terminating: false })
+    if dialect == Dialect::Notary1 && request.name.as_str().contains('.') {
+        return Err(SignerError::LegacyName { name: request.name.clone() });
+    }
+    Ok(Delegation {
+        name: request.name.role().clone(),
+        keys: request.keys.iter().cloned().map(KeyEntry::new).collect(),
+        threshold,
+        scope: scope(dialect, &request.patterns)?,
+        terminating: false,
+    })
+}
+
+/// Patterns as the dialect can say them: Notary knows only how a name begins.
+fn scope(dialect: Dialect, patterns: &[PathPattern]) -> Result<Scope, SignerError> {
+    if dialect == Dialect::Tuf1 {
+        return Ok(Scope::Paths(patterns.to_vec()));
+    }
+    let prefix = |pattern: &PathPattern| {
+        let prefix = pattern.as_str().strip_suffix('*').filter(|rest| !rest.contains(['*', '?']));
+        prefix.map(str::to_owned).ok_or_else(|| SignerError::LegacyPattern { pattern: pattern.clone() })
+    };
+    patterns.iter().map(prefix).collect::<Result<_, _>>().map(Scope::Prefixes)
 }
 
 /// `releases` as it shall be delegated: any signer may sign it, and the repository key, so
 /// that the admin can repair it. It ends every search for a tag: a tag that was revoked in
 /// it must not be found behind it, in the list of a signer.
+///
+/// In Notary's dialect other tools may have let others sign it: they stay.
 fn releases(
     state: &CurrentState,
     layout: &Layout<'_>,
-    leaving: Option<&DelegatedRoleName>,
-    joining: &[PublicKey],
+    leaving: Option<&DelegatedRole>,
+    joining: &[KeyEntry],
 ) -> Delegation {
+    let dialect = state.root().dialect();
     let root = state.root().payload();
-    let mut keys: Vec<PublicKey> = root.targets.keys(&root.keys).map(|(_, key)| key.clone()).collect();
-    if let Layout::Signers(signers) = layout {
-        let staying = signers.all().filter(|role| Some(&role.name) != leaving);
-        keys.extend(staying.flat_map(|role| role.keys.keys(signers.table())).map(|(_, key)| key.clone()));
-    }
+    let mut keys = entries(&root.targets, &root.keys);
+    let known = match layout {
+        Layout::Signers(signers) => {
+            let staying = signers.all().filter(|role| leaving.is_none_or(|left| left.name != role.name));
+            keys.extend(staying.flat_map(|role| entries(&role.keys, signers.table())));
+            let known = signers.releases().filter(|_| dialect == Dialect::Notary1);
+            let left = leaving.map(|role| role.keys.fingerprints(signers.table())).unwrap_or_default();
+            let others = known.map(|role| entries(&role.keys, signers.table())).unwrap_or_default();
+            let stays = |entry: &KeyEntry| fingerprint(entry).is_some_and(|key| !left.contains(&key));
+            keys.extend(others.into_iter().filter(stays));
+            known
+        }
+        Layout::Alone => None,
+    };
     keys.extend(joining.iter().cloned());
     let mut seen = BTreeSet::new();
-    keys.retain(|key| seen.insert(key.fingerprint()));
+    keys.retain(|entry| seen.insert(fingerprint(entry)));
+    let every_tag = match dialect {
+        Dialect::Notary1 => Scope::Prefixes(vec![String::new()]),
+        Dialect::Tuf1 => Scope::Paths(every_tag()),
+    };
     Delegation {
         name: DelegatedRoleName::releases(),
-        keys: keys.into_iter().map(KeyEntry::new).collect(),
-        threshold: Threshold::ONE,
-        scope: Scope::Paths(every_tag()),
+        keys,
+        threshold: known.map_or(Threshold::ONE, |role| role.keys.threshold),
+        scope: known.map_or(every_tag, |role| role.scope.clone()),
         terminating: true,
     }
+}
+
+/// The keys of a role that can be verified with, in whatever certificates they are.
+fn entries(keys: &RoleKeys, table: &KeyTable) -> Vec<KeyEntry> {
+    let entries = keys.key_ids.iter().filter_map(|id| table.get(id));
+    entries.filter(|entry| entry.key.is_some()).cloned().collect()
+}
+
+fn fingerprint(entry: &KeyEntry) -> Option<Fingerprint> {
+    entry.key.as_ref().map(PublicKey::fingerprint)
 }
 
 /// The pattern that matches every tag: tags hold no slash.
@@ -268,31 +336,26 @@ fn leave(state: &CurrentState, name: &SignerName, now: UtcTime) -> Result<(Edit,
     let layout = Layout::of(before).ok_or(SignerError::HashBins)?;
     let unknown = || SignerError::Unknown { name: name.clone() };
     let Layout::Signers(signers) = layout else { return Err(unknown()) };
-    if !signers.all().any(|role| role.name == *name.role()) {
-        return Err(unknown());
-    }
-    let expires = now.plus_seconds(TARGETS_LIFETIME);
+    let leaving = signers.all().find(|role| role.name == *name.role()).ok_or_else(unknown)?;
     let dialect = state.root().dialect();
+    let expires = now.plus_seconds(lifetimes::targets(dialect));
     let mut targets = TargetsEdit::next(dialect, before, expires).ok_or(SignerError::LastVersion)?;
     targets.remove_delegation(name.role());
     let staying: Vec<&DelegatedRole> = signers.all().filter(|role| role.name != *name.role()).collect();
     let released =
         signers.releases().and_then(|role| state.delegated().get(&role.name)).map(|doc| doc.payload());
     let dropped = released.map(|released| unvouched(state, released, &staying)).unwrap_or_default();
+    // Notary's repository keys may have signed these tags long ago, with another meaning.
+    dropped.iter().filter_map(|path| path.parse().ok()).for_each(|path| drop(targets.remove_target(&path)));
     let mut next = None;
-    match released {
-        Some(released) if staying.is_empty() => {
-            targets.remove_delegation(&DelegatedRoleName::releases());
-            released
-                .revoked
-                .iter()
-                .for_each(|(path, tombstone)| targets.revoke_target(path, tombstone.clone()));
+    if staying.is_empty() {
+        targets.remove_delegation(&DelegatedRoleName::releases());
+        for (path, tombstone) in released.iter().flat_map(|released| &released.revoked) {
+            targets.revoke_target(path, tombstone.clone());
         }
-        Some(released) => {
-            targets.set_delegation(&releases(state, &layout, Some(name.role()), &[]))?;
-            next = Some(without(dialect, released, &dropped, expires)?);
-        }
-        None => {}
+    } else if signers.releases().is_some() {
+        targets.set_delegation(&releases(state, &layout, Some(leaving), &[]))?;
+        next = released.map(|released| without(dialect, released, &dropped, expires)).transpose()?;
     }
     let targets = targets.finish();
     let mut edit = Edit::default();
@@ -330,12 +393,6 @@ fn unvouched(state: &CurrentState, released: &Targets, signers: &[&DelegatedRole
     let lost =
         released.targets.iter().filter(|(path, info)| !signers.iter().any(|role| vouches(role, path, info)));
     lost.map(|(path, _)| path.clone()).collect()
-}
-
-/// The version after the last one of that name, even if it was delegated long ago: clients
-/// remember.
-fn next_version(state: &CurrentState, role: &RoleName) -> Version {
-    state.last_version(role).and_then(Version::next).unwrap_or(Version::FIRST)
 }
 
 fn authority_of(targets: &Targets, name: &DelegatedRoleName) -> Option<Authority> {
@@ -385,6 +442,18 @@ pub enum SignerError {
         found: Version,
         /// The version it should have.
         wanted: Version,
+    },
+    /// Notary knows no such name.
+    #[error("{name} is no name for a signer of a legacy repository: it holds a dot")]
+    LegacyName {
+        /// The name.
+        name: SignerName,
+    },
+    /// Notary knows no such pattern.
+    #[error("a legacy repository cannot say {pattern}: it only knows how a tag begins")]
+    LegacyPattern {
+        /// The pattern.
+        pattern: PathPattern,
     },
     /// The name is taken.
     #[error("the repository has a signer named {name} already")]

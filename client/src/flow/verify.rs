@@ -121,13 +121,15 @@ pub enum Refusal {
         /// What the registry serves, or what was asked for.
         served: Sha256Digest,
     },
-    /// Nobody vouches for the tag, and nobody ever revoked it.
+    /// Nobody vouches for the tag.
     #[error("{repository}:{tag} is not signed")]
     NotSigned {
         /// The repository.
         repository: RepositoryName,
         /// The tag.
         tag: Tag,
+        /// Whether it would be known if the tag had been revoked: Notary keeps no record.
+        is_certain: bool,
     },
     /// The tag is released, but no signer who may speak for it lists the same digest.
     #[error("{repository}:{tag} is listed as released, but no signer vouches for it")]

@@ -1,5 +1,6 @@
 //! Who vouches for what in a repository whose top level is trusted.
 
+use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::limits;
 use bulla_keys_schema::metadata::{DelegatedRole, TargetInfo, Targets};
@@ -55,13 +56,17 @@ impl<'a> Repository<'a> {
             let info = find(&top.1, &path).ok_or_else(|| self.absent(tag, std::slice::from_ref(&top)))?;
             return self.trusted(tag, &info, vec![voucher(&top)], self.top.valid_until());
         };
-        let releases = self.releases(&signers).await?;
+        let Some(releases) = self.releases(&signers).await? else {
+            return Err(self.not_released(tag, &signers, &[top]).into());
+        };
         let listed = find(&releases.1, &path);
-        // A tag in `targets` would come first for every other client of this repository.
-        if find(&top.1, &path).is_some_and(|other| Some(&other) != listed.as_ref()) {
+        // A tag in `targets` would come first for every other client of a repository in TUF's
+        // dialect. Notary's ask `releases` first, and leave old tags in `targets`.
+        let contradicts = find(&top.1, &path).is_some_and(|other| Some(&other) != listed.as_ref());
+        if contradicts && !self.is_legacy() {
             return Err(self.bad_layout().into());
         }
-        let info = listed.ok_or_else(|| self.absent(tag, &[releases.clone(), top]))?;
+        let info = listed.ok_or_else(|| self.not_released(tag, &signers, &[releases.clone(), top]))?;
         let vouchers = self.vouchers(tag, &info, &signers).await?;
         // One signer is enough, so the one that lasts longest counts.
         let listed_until = self.top.valid_until().min(releases.1.expires());
@@ -78,7 +83,10 @@ impl<'a> Repository<'a> {
     pub async fn digest(&self, digest: Sha256Digest) -> Result<Trusted, VerifyError> {
         let (role, listing) = match self.layout()? {
             Layout::Alone => (RoleName::Targets, self.top.targets().clone()),
-            Layout::Signers(signers) => self.releases(&signers).await?,
+            Layout::Signers(signers) => match self.releases(&signers).await? {
+                Some(releases) => releases,
+                None => return Err(self.digest_not_signed(digest).into()),
+            },
         };
         let mut refused = None;
         for (path, info) in &listing.payload().targets {
@@ -101,17 +109,27 @@ impl<'a> Repository<'a> {
                 Refusal::Revoked { repository, tag, role, tombstone: Box::new(tombstone.clone()) }.into()
             );
         }
-        let repository = self.name.clone();
-        Err(refused.unwrap_or_else(|| Refusal::DigestNotSigned { repository, digest }.into()))
+        Err(refused.unwrap_or_else(|| self.digest_not_signed(digest).into()))
     }
 
     fn layout(&self) -> Result<Layout<'_>, Refusal> {
         Layout::of(self.top.targets().payload()).ok_or_else(|| self.bad_layout())
     }
 
-    async fn releases(&self, signers: &Signers<'_>) -> Result<Saying, VerifyError> {
-        let role = signers.releases().ok_or_else(|| self.bad_layout())?;
-        Ok((role_name(role), self.role(role).await?))
+    /// The document that lists every released tag. `None` while nothing was released, which
+    /// only Notary's dialect allows.
+    async fn releases(&self, signers: &Signers<'_>) -> Result<Option<Saying>, VerifyError> {
+        match signers.releases() {
+            Some(role) if !self.is_legacy() || self.top.wanted(&role.name).is_ok() => {
+                Ok(Some((role_name(role), self.role(role).await?)))
+            }
+            None if !self.is_legacy() => Err(self.bad_layout().into()),
+            _ => Ok(None),
+        }
+    }
+
+    fn is_legacy(&self) -> bool {
+        self.top.root().dialect() == Dialect::Notary1
     }
 
     async fn role(&self, role: &DelegatedRole) -> Result<Verified<Targets>, RefreshError> {
@@ -184,12 +202,29 @@ impl<'a> Repository<'a> {
         })
     }
 
-    /// Revoked if one of the roles says so, else never signed.
+    /// What is wrong with a tag that `releases` does not list. Where `targets` lists it all the
+    /// same, no signer ever took over what the repository key had signed.
+    fn not_released(&self, tag: &Tag, signers: &Signers<'_>, sayings: &[Saying]) -> Refusal {
+        let path = tag.target_path();
+        if sayings.iter().all(|saying| find(&saying.1, &path).is_none()) {
+            return self.absent(tag, sayings);
+        }
+        let asked = signers.for_path(&path).take(limits::VISITED_ROLES).map(role_name).collect();
+        Refusal::NotVouched { repository: self.name.clone(), tag: tag.clone(), asked }
+    }
+
+    /// Revoked if one of the roles says so, else never signed, as far as anybody can tell.
     fn absent(&self, tag: &Tag, sayings: &[Saying]) -> Refusal {
-        sayings
-            .iter()
-            .find_map(|saying| self.revoked(tag, saying))
-            .unwrap_or_else(|| Refusal::NotSigned { repository: self.name.clone(), tag: tag.clone() })
+        let revoked = sayings.iter().find_map(|saying| self.revoked(tag, saying));
+        revoked.unwrap_or_else(|| Refusal::NotSigned {
+            repository: self.name.clone(),
+            tag: tag.clone(),
+            is_certain: !self.is_legacy(),
+        })
+    }
+
+    fn digest_not_signed(&self, digest: Sha256Digest) -> Refusal {
+        Refusal::DigestNotSigned { repository: self.name.clone(), digest }
     }
 
     fn revoked(&self, tag: &Tag, (role, document): &Saying) -> Option<Refusal> {

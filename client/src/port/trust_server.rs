@@ -3,16 +3,18 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use bulla_keys_schema::metadata::Version;
+use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::key::PublicKey;
+use bulla_keys_schema::metadata::{MetaInfo, Version};
 use bulla_keys_schema::names::{RepositoryName, RoleName};
-use bulla_keys_schema::wire::{Head, OnlineKeys, Receipt};
+use bulla_keys_schema::wire::Head;
 use bytes::Bytes;
 
 /// A server that keeps trust metadata. Whatever it answers is verified by the caller.
 #[async_trait]
 pub trait TrustServer: Send + Sync {
-    /// The bytes of one document: the current one without `version`. `None` when the server
-    /// has no such document, or does not show it to us.
+    /// The bytes of one document. `None` when the server has no such document, or does not
+    /// show it to us.
     ///
     /// # Errors
     /// No answer, or more bytes than the role may have.
@@ -20,33 +22,49 @@ pub trait TrustServer: Send + Sync {
         &self,
         repository: &RepositoryName,
         role: &RoleName,
-        version: Option<Version>,
+        edition: Edition<'_>,
     ) -> Result<Option<Bytes>, TrustServerError>;
 
-    /// What an update has to build on. `None` when the server has no such repository, or
-    /// does not show it to us.
+    /// What an update has to build on.
     ///
     /// # Errors
     /// No answer, or none we understand.
-    async fn head(&self, repository: &RepositoryName) -> Result<Option<Head>, TrustServerError>;
+    async fn basis(&self, repository: &RepositoryName) -> Result<Basis, TrustServerError>;
 
     /// The public halves of the keys with which the server signs snapshots and timestamps of
     /// `repository`; makes them on first need.
     ///
     /// # Errors
-    /// No answer, or we may not.
+    /// No answer, no usable keys, or we may not.
     async fn online_keys(&self, repository: &RepositoryName) -> Result<OnlineKeys, TrustServerError>;
 
-    /// Publishes `upload` in one transaction. Repeating one operation id is harmless.
+    /// Publishes `upload` in one transaction. A server that knows operation ids does one
+    /// operation once; others take a repeated update for a second one.
     ///
     /// # Errors
-    /// [`TrustServerError::Changed`] when the repository is not in the expected state any
+    /// [`TrustServerError::Changed`] when the repository is not in the state built on any
     /// more; after [`TrustServerError::is_unclear`] it may have happened or not.
-    async fn publish(
-        &self,
-        repository: &RepositoryName,
-        upload: &Upload,
-    ) -> Result<Receipt, TrustServerError>;
+    async fn publish(&self, repository: &RepositoryName, upload: &Upload) -> Result<(), TrustServerError>;
+}
+
+/// Which one of a role's documents.
+#[derive(Clone, Copy, Debug)]
+pub enum Edition<'a> {
+    /// The current one.
+    Current,
+    /// The one that a document above it lists.
+    Listed(&'a MetaInfo),
+    /// The one with this version.
+    Version(Version),
+}
+
+/// The public keys that sign the online roles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnlineKeys {
+    /// Signs snapshots.
+    pub snapshot: PublicKey,
+    /// Signs timestamps.
+    pub timestamp: PublicKey,
 }
 
 /// One update of a repository.
@@ -57,7 +75,7 @@ pub struct Upload {
     /// Bytes of targets that the documents list, so that any TUF client can download them.
     pub targets: Vec<Bytes>,
     /// The state it builds on.
-    pub expected: Expected,
+    pub basis: Basis,
     /// Random: one update keeps its id through all attempts.
     pub operation: OperationId,
 }
@@ -73,13 +91,16 @@ pub struct Document {
     pub bytes: Bytes,
 }
 
-/// The state an update builds on.
+/// The state of a repository, as its server names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Expected {
-    /// There is no such repository yet.
+pub enum Basis {
+    /// There is no such repository yet, or it is not shown to us.
     Absent,
-    /// The head token that was read.
-    Token(String),
+    /// The head. The server refuses what builds on another one.
+    Head(Head),
+    /// The digest of the snapshot, from a server that has no names for states (Notary v1). It
+    /// judges an update by the versions of its documents alone.
+    Snapshot(Sha256Digest),
 }
 
 /// Names one publication, 128 random bits.
@@ -105,6 +126,13 @@ pub enum TrustServerError {
     /// The repository is not in the expected state.
     #[error("{repository} was changed by somebody else at the same time")]
     Changed {
+        /// The repository.
+        repository: RepositoryName,
+    },
+    /// A new snapshot would have to be signed by a key that the server does not hold
+    /// (`notary init` makes such repositories).
+    #[error("the snapshot of {repository} is signed by its owner, not by the trust server")]
+    ClientSnapshot {
         /// The repository.
         repository: RepositoryName,
     },

@@ -2,6 +2,7 @@
 //! (`keys-schema/schema`).
 
 mod changes;
+mod docker;
 mod inspect;
 mod keys;
 mod pins;
@@ -13,6 +14,7 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 
 pub use changes::{EnrolmentReport, InitReport, RevokeReport, SignReport, SignerChangeReport};
+pub use docker::DockerReport;
 pub use inspect::{InspectReport, SignersReport};
 pub use keys::{KeyReport, KeysReport};
 pub use pins::{PinReport, PinsReport};

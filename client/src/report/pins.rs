@@ -4,12 +4,13 @@ use serde::Serialize;
 
 use super::table;
 use crate::output::Report;
-use crate::pins::{Pin, PinnedRoot};
+use crate::pins::{Mode, Pin, PinnedRoot};
 
 /// One pin.
 #[derive(Clone, Debug, Serialize)]
 pub struct PinReport {
     scope: String,
+    mode: Mode,
     root_sha256: Option<String>,
     root_keys: Vec<String>,
     root_threshold: Option<u32>,
@@ -26,6 +27,7 @@ impl From<&Pin> for PinReport {
         };
         Self {
             scope: pin.scope.to_string(),
+            mode: pin.mode,
             root_sha256,
             root_keys,
             root_threshold,
@@ -71,10 +73,9 @@ impl Report for PinsReport {
     const SCHEMA: &'static str = "bulla/pins/v1";
 
     fn text(&self) -> String {
-        let rows = self
-            .pins
-            .iter()
-            .map(|pin| vec![pin.scope.clone(), pin.root(), pin.server.clone().unwrap_or_default()]);
-        table(&["SCOPE", "ROOT", "SERVER"], rows)
+        let rows = self.pins.iter().map(|pin| {
+            vec![pin.scope.clone(), pin.mode.to_string(), pin.root(), pin.server.clone().unwrap_or_default()]
+        });
+        table(&["SCOPE", "MODE", "ROOT", "SERVER"], rows)
     }
 }

@@ -8,7 +8,7 @@
 
 use anyhow::{Result, bail};
 use bulla::flow::verify::{VerifyError, verify};
-use bulla::pins::{Pin, PinnedRoot, Pins, Scope};
+use bulla::pins::{Mode, Pin, PinnedRoot, Pins, Scope};
 use bulla::wiring::{GlobalArgs, Settings};
 use bulla_keys_schema::names::ImageRef;
 
@@ -31,7 +31,8 @@ async fn main() -> Result<()> {
     // Whom to trust. It comes from the admin over another way, never from the server.
     let scope: Scope = image.repository().to_string().parse()?;
     if Pins::load(settings.home())?.find(image.repository()).is_none() {
-        let pin = Pin { scope, root: PinnedRoot::Document(root.parse()?), server: None };
+        let root = PinnedRoot::Document(root.parse()?);
+        let pin = Pin { scope, mode: Mode::Spec, root, server: None };
         Pins::update(settings.home(), |pins| pins.add(pin))?;
     }
 

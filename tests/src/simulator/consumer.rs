@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bulla::adapter::Patience;
+use bulla::adapter::connection::Connection;
 use bulla::adapter::key_files::KeyFiles;
 use bulla::adapter::oci_registry::{OciRegistry, RegistrySettings};
 use bulla::adapter::os_entropy::OsEntropy;
@@ -17,7 +18,7 @@ use bulla::command::explain;
 use bulla::flow::Ports;
 use bulla::flow::verify::{Trusted, VerifyError, resolve, verify};
 use bulla::home::Home;
-use bulla::pins::{Pin, PinnedRoot, Pins};
+use bulla::pins::{Mode, Pin, PinnedRoot, Pins};
 use bulla::port::{Clock, Registry as RegistryPort, TrustServer};
 use bulla_keys_schema::names::RepositoryName;
 use bulla_keys_schema::time::UtcTime;
@@ -70,7 +71,8 @@ impl Consumer {
     pub fn over_http(server: &str) -> Self {
         let seconds = Duration::from_secs;
         let patience = Patience { connect: seconds(10), read: seconds(5), whole: seconds(10) };
-        let server = TufHttp::new(server.parse().expect("a URL"), None, None, patience).expect("a client");
+        let server = Connection::new(server.parse().expect("a URL"), None, None, patience).expect("a client");
+        let server = TufHttp::new(server);
         let settings = RegistrySettings { patience, ..RegistrySettings::default() };
         let registry = OciRegistry::new(settings).expect("a client");
         Self::with(Box::new(server), Box::new(registry), SystemClock.now())
@@ -99,7 +101,7 @@ impl Consumer {
                 PinnedRoot::keys(fingerprints, threshold.get().into()).expect("a threshold that can be met")
             }
         };
-        let pin = Pin { scope: scope.parse().expect("a scope"), root, server: None };
+        let pin = Pin { scope: scope.parse().expect("a scope"), mode: Mode::Spec, root, server: None };
         Pins::update(&self.home, |pins| pins.add(pin)).expect("a pin that is new");
         self
     }

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bulla::port::TrustServer;
-use bulla::port::trust_server::{TrustServerError, Upload};
-use bulla_keys_schema::metadata::Version;
+use bulla::port::trust_server::{Basis, Edition, OnlineKeys, TrustServerError, Upload};
 use bulla_keys_schema::names::{RepositoryName, RoleName};
-use bulla_keys_schema::wire::{self, Head, OnlineKeys, Receipt};
+use bulla_keys_schema::wire;
 use bytes::Bytes;
 
 use super::support::Files;
@@ -157,8 +156,13 @@ impl TrustServer for Server {
         &self,
         repository: &RepositoryName,
         role: &RoleName,
-        version: Option<Version>,
+        edition: Edition<'_>,
     ) -> Result<Option<Bytes>, TrustServerError> {
+        let version = match edition {
+            Edition::Current => None,
+            Edition::Listed(info) => info.version,
+            Edition::Version(version) => Some(version),
+        };
         let file = wire::document_file_name(role, version);
         let (bytes, fault) = self.ask(repository.as_str(), &file);
         let server = "simulator".to_owned();
@@ -182,7 +186,7 @@ impl TrustServer for Server {
         }
     }
 
-    async fn head(&self, _: &RepositoryName) -> Result<Option<Head>, TrustServerError> {
+    async fn basis(&self, _: &RepositoryName) -> Result<Basis, TrustServerError> {
         Err(read_only())
     }
 
@@ -190,7 +194,7 @@ impl TrustServer for Server {
         Err(read_only())
     }
 
-    async fn publish(&self, _: &RepositoryName, _: &Upload) -> Result<Receipt, TrustServerError> {
+    async fn publish(&self, _: &RepositoryName, _: &Upload) -> Result<(), TrustServerError> {
         Err(read_only())
     }
 }

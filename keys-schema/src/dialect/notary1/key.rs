@@ -21,6 +21,16 @@ pub fn key_object(key: &PublicKey) -> Json {
     declared(keytype, public)
 }
 
+/// Reads the object that declares a bare key, as servers give their own keys away.
+///
+/// # Errors
+/// Another form, a certificate, or a key that cannot be verified with.
+pub fn parse_key_object(bytes: &[u8]) -> Result<PublicKey, InvalidMetadata> {
+    let entry = read_entry(&Json::parse(bytes)?, "key", Certificate::from_pem_bundle)?;
+    let bare = entry.key.filter(|_| entry.certificate.is_none());
+    bare.ok_or(InvalidMetadata::Member { at: "key".to_owned(), expected: "a usable public key" })
+}
+
 /// The id of the bare `key`, which Notary also calls the canonical id of every certificate
 /// for it.
 #[must_use]
@@ -125,12 +135,13 @@ fn read_entry(
     let mut fields = Fields::of(object, at)?;
     let keytype = fields.need("keytype", "a string", Json::as_str)?;
     let mut keyval = Fields::of(fields.need("keyval", "an object", Some)?, fields.path("keyval"))?;
-    let public = keyval.need("public", "a string", Json::as_str)?;
+    let public = keyval.need("public", "base64", Json::as_str)?;
+    let bytes = decode_base64(public).ok_or_else(|| keyval.wrong("public", "base64"))?;
     // A private half in public metadata is a leak that must not be spread.
     keyval.optional("private", "null", |v| matches!(v, Json::Null).then_some(()))?;
     keyval.rest()?;
     fields.rest()?;
-    let (key, certificate) = read_key(keytype, public, read_certificate);
+    let (key, certificate) = read_key(keytype, &bytes, read_certificate);
     Ok(KeyEntry { key, certificate, declared: Some(declared(keytype, Json::from(public))) })
 }
 
@@ -138,21 +149,20 @@ fn read_entry(
 /// declared.
 fn read_key(
     keytype: &str,
-    public: &str,
+    bytes: &[u8],
     read_certificate: ReadCertificate,
 ) -> (Option<PublicKey>, Option<Certificate>) {
-    let Some(bytes) = decode_base64(public) else { return (None, None) };
     let of = |key: PublicKey, wanted| (key.algorithm() == wanted).then_some(key);
-    let bare = |wanted| PublicKey::from_spki_der(&bytes).ok().and_then(|key| of(key, wanted));
+    let bare = |wanted| PublicKey::from_spki_der(bytes).ok().and_then(|key| of(key, wanted));
     let wrapped = |wanted| {
-        let text = str::from_utf8(&bytes).ok()?;
+        let text = str::from_utf8(bytes).ok()?;
         read_certificate(text).ok().filter(|found| found.public_key().algorithm() == wanted)
     };
     let certificate = match keytype {
         "ecdsa" => return (bare(KeyAlgorithm::EcdsaP256), None),
         "rsa" => return (bare(KeyAlgorithm::RsaPss), None),
         "ed25519" => {
-            let raw = bytes.as_slice().try_into().ok();
+            let raw = bytes.try_into().ok();
             return (raw.and_then(|raw| PublicKey::from_ed25519_bytes(raw).ok()), None);
         }
         "ecdsa-x509" => wrapped(KeyAlgorithm::EcdsaP256),

@@ -6,6 +6,9 @@
 //! encoder would: an old server hashes what it encodes itself, so a difference of one byte
 //! would make a repository unreadable there.
 //!
+//! What Go's decoder cannot read is refused wherever it stands, also where nobody would look: one
+//! signer could make a repository unreadable for all older clients otherwise.
+//!
 //! There is no room for members of our own, because old servers drop what they do not know.
 //! So these documents name neither repository nor role, and cannot tell "revoked" from
 //! "never signed".
@@ -19,7 +22,7 @@ pub(crate) mod snapshot;
 pub(crate) mod targets;
 pub(crate) mod timestamp;
 
-pub use key::{certificate_key_id, key_id, key_object};
+pub use key::{certificate_key_id, key_id, key_object, parse_key_object};
 pub use role::{is_direct_child, role_from_wire, role_to_wire};
 
 use base64::Engine as _;
@@ -54,8 +57,17 @@ pub(crate) fn read_header(fields: &mut Fields<'_>, kind: &'static str) -> Result
     }
     Ok(Header {
         version: fields.need("version", "a number from 1", |v| Version::new(v.as_u64()?))?,
-        expires: fields.need("expires", "a date", |v| UtcTime::parse_rfc3339(v.as_str()?).ok())?,
+        expires: fields.need("expires", "a date", |v| read_date(v.as_str()?))?,
     })
+}
+
+/// Go knows no leap seconds, and no zone a day or more away.
+fn read_date(text: &str) -> Option<UtcTime> {
+    let time = UtcTime::parse_rfc3339(text).ok()?;
+    let is_leap = text.get(17..19) == Some("60");
+    let zone = text.get(text.len().checked_sub(5)?..).filter(|_| !text.ends_with('Z'));
+    let is_near = zone.is_none_or(|zone| zone < "24:00" && zone.get(3..).is_some_and(|m| m < "60"));
+    (!is_leap && is_near).then_some(time)
 }
 
 /// Whole seconds in UTC are also the shortest form that Go writes.
