@@ -36,11 +36,15 @@ pub struct App {
     pub bodies: Arc<Semaphore>,
     /// Connections that may still be opened.
     pub connections: Arc<Semaphore>,
+    /// Searches through the whole feed of changes that may still begin.
+    pub searches: Semaphore,
 }
 
 impl App {
     /// Bytes of a publish are counted in KiB, begun ones as whole ones.
     pub const BODY_UNIT: usize = 1024;
+    /// Searches at the same time: each takes long, and anybody who may read can ask for one.
+    pub const SEARCHES: usize = 2;
 
     /// Puts the parts together.
     #[must_use]
@@ -68,6 +72,7 @@ impl App {
                 (limits.total_body_bytes / Self::BODY_UNIT).clamp(1, Semaphore::MAX_PERMITS),
             )),
             connections: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
+            searches: Semaphore::new(Self::SEARCHES),
             limits,
             metrics,
         }

@@ -26,7 +26,9 @@ pub fn build_router(app: Arc<App>) -> Router {
     //   GET              {repository}/_trust/changefeed
     //   GET              _trust/changefeed
     // A server set as `https://host/` is asked for `//v2/`, and redirects are not followed.
+    // Tokens for them are at `/v2/_bulla/token`.
     let notary = Router::new()
+        .route(notary::TOKEN_PATH, any(notary::token))
         .route("/v2/", any(notary::serve))
         .route("/v2/{*rest}", any(notary::serve))
         .route("//v2/", any(notary::serve))

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{environment, print};
 use crate::app::App;
-use crate::auth::{Access, RegistryAuth, TokenBook, TokenFile};
+use crate::auth::{Access, OwnRealm, RegistryAuth, TokenBook, TokenFile};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, StoreKind};
 use crate::lifecycle::{self, Server};
@@ -142,7 +142,9 @@ fn production(config: &Config, data: &Path, clock: &SharedClock) -> anyhow::Resu
     let access = Access::tokens(book, config.auth.anonymous_read);
     let access = match &config.auth.registry {
         Some(registry) => access.with_registry(RegistryAuth::open(registry.into(), Arc::clone(clock))?),
-        None => access,
+        // A proxy that is declared ends TLS.
+        None if tls.is_some() || config.server.trusted_proxy => access.with_own_realm(OwnRealm::Https),
+        None => access.with_own_realm(OwnRealm::HttpOnLoopback),
     };
     Ok(Setting { tls, kek, access, exports: Vec::new() })
 }

@@ -17,7 +17,8 @@ const LEEWAY: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthConfig {
-    /// Whether anybody may read metadata and targets below `/tuf/`, as of a public mirror.
+    /// Whether anybody may read metadata and targets below `/tuf/`, and what Notary's clients
+    /// read below `/v2/`, as of a public mirror.
     /// The API needs a token in any case. Default false.
     pub anonymous_read: bool,
     /// `[auth.registry]`: tokens of a registry's token server are taken as well.

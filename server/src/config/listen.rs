@@ -17,7 +17,8 @@ pub struct ServerConfig {
     /// Address and port; port 0 takes a free one. Default `127.0.0.1:4443`.
     pub listen: SocketAddr,
     /// Declares that a proxy in front ends TLS, so that plain HTTP may be spoken on other
-    /// addresses than loopback. Default false.
+    /// addresses than loopback. The proxy must pass the `Host` header on: clients of Notary are
+    /// sent there for tokens. Default false.
     pub trusted_proxy: bool,
 }
 

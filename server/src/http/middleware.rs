@@ -57,7 +57,9 @@ pub(super) async fn around<W: Future<Output = Response>>(
 ) -> Response {
     let began = Instant::now();
     let id = request_id(request.headers());
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let method = request.method().clone();
+    // Bytes beyond ASCII may stand in a URL, and some of them drive a terminal.
+    let path = request.uri().path().escape_default().to_string();
     let span = tracing::info_span!("request", request_id = %id, caller = tracing::field::Empty);
     let response = handle(app, request, work).instrument(span.clone()).await;
     let (mut response, cause) = finish(response, &id, write);

@@ -7,13 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bulla_server::tls::DevelopmentTls;
-use bulla_tests::notary::Notary;
+use bulla_tests::notary::{Notary, refused};
 use reqwest::Url;
 use serde_json::{Value, json};
 
 use crate::mint::{Signer, token, x5c};
-use crate::program::Trial;
+use crate::program::{Trial, tls};
 
 /// A token server: anybody may pull, `ann` may do what she asks for.
 struct TokenServer {
@@ -91,21 +90,16 @@ fn issue(user: &str, scopes: &[String], certificate: &[u8]) -> String {
     token(&header.to_string(), &claims.to_string(), &Signer::p256(7))
 }
 
-const GUN: &str = "localhost:5000/team/app";
-const HASH: &str = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
+pub(crate) const GUN: &str = "localhost:5000/team/app";
+pub(crate) const HASH: &str = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
 
 /// `notary` with these credentials, as pipelines set them.
-fn notary(trial: &Trial, port: u16, credentials: Option<&str>) -> Option<Notary> {
+pub(crate) fn notary(trial: &Trial, port: u16, credentials: Option<&str>) -> Option<Notary> {
     let mut notary = Notary::at(&format!("https://localhost:{port}"), &trial.path("tls/ca.pem"))?;
     if let Some(credentials) = credentials {
         notary.cli = notary.cli.with("NOTARY_AUTH", &STANDARD.encode(credentials));
     }
     Some(notary)
-}
-
-fn tls(trial: &Trial) -> String {
-    let files = DevelopmentTls::in_folder(trial.path("tls")).expect("a certificate");
-    format!("\n[tls]\ncertificate = '{}'\nkey = '{}'\n", files.certificate().display(), files.key().display())
 }
 
 #[test]
@@ -140,24 +134,67 @@ fn notary_gets_its_tokens_and_publishes() {
     later.refused(&["list", GUN], "does not have trust data");
 }
 
-/// For what changes something. `notary` sends no password when it reads, and gives up: reading
-/// with it takes a token server.
+/// With nothing else but tokens of our own, each as a password.
 #[test]
-fn notary_publishes_with_one_of_our_own_tokens_for_a_password() {
+fn notary_reads_and_publishes_without_another_token_server() {
     let mut trial = Trial::new();
     let port = trial.start(&tls(&trial)).expect("it starts");
-    let writer = trial.own_token("ci", "read,publish");
-    let admin = trial.own_token("admin", "read,publish,admin");
-    let Some(ci) = notary(&trial, port, Some(&format!("ci:{writer}"))) else { return };
+    let password =
+        |name: &str, can: &str, scope: &str| format!("{name}:{}", trial.own_token_for(name, can, scope));
+    let (writer, admin) = (password("ci", "publish", "**"), password("admin", "admin", "**"));
+    let (reader, stranger) = (password("dev", "read", "**"), password("eve", "admin", "localhost:5000/x/**"));
+    let somebody = |credentials: &str| notary(&trial, port, Some(credentials));
+    let Some(ci) = somebody(&writer) else { return };
     ci.ok(&["init", "-p", GUN]);
     ci.ok(&["addhash", "-p", GUN, "v1", "3", "--sha256", HASH]);
     ci.refused(&["key", "rotate", GUN, "snapshot", "-r"], "authorized");
     ci.refused(&["delete", "--remote", GUN], "authorized");
 
-    let stranger = notary(&trial, port, Some(&format!("ci:{admin}x"))).expect("it was there");
-    stranger.refused(&["delete", "--remote", GUN], "authorized");
-    let admin = notary(&trial, port, Some(&format!("anything:{admin}"))).expect("it was there");
-    admin.ok(&["delete", "--remote", GUN]);
-    let reader = notary(&trial, port, Some(&format!("ci:{writer}"))).expect("it was there");
-    reader.refused(&["list", GUN], "no basic auth credentials");
+    // Each time with nothing in the cache.
+    let new = |credentials: &str| somebody(credentials).expect("it was there");
+    assert!(new(&reader).ok(&["list", GUN]).contains(HASH));
+    assert!(new(&reader).ok(&["lookup", GUN, "v1"]).contains(HASH));
+    let verified = new(&reader).run_with(&["verify", GUN, "v1"], "foo");
+    assert_eq!(verified.ok(), "foo");
+    refused(&new(&reader).run_with(&["verify", GUN, "v1"], "bar"), "checksum");
+    new(&reader).refused(&["list", "localhost:5000/team/other"], "does not have trust data");
+    new(&reader).refused(&["init", "-p", "localhost:5000/team/other"], "authorized");
+    for gun in [GUN, "localhost:5000/team/other"] {
+        new(&stranger).refused(&["list", gun], "not authorized to perform this operation");
+        new(&format!("{writer}x")).refused(&["list", gun], "authentication required");
+        notary(&trial, port, None).expect("it was there").refused(&["list", gun], "not authorized");
+    }
+    new(&format!("{admin}x")).refused(&["delete", "--remote", GUN], "authorized");
+
+    let mut owner = ci.asking(&format!("https://localhost:{port}")).expect("it was there");
+    owner.cli = owner.cli.with("NOTARY_AUTH", &STANDARD.encode(&admin));
+    owner.ok(&["key", "rotate", GUN, "snapshot", "-r"]);
+    owner.ok(&["key", "rotate", GUN, "timestamp", "-r"]);
+    assert!(new(&reader).ok(&["list", GUN]).contains("v1"));
+    owner.ok(&["delete", "--remote", GUN]);
+    new(&reader).refused(&["list", GUN], "does not have trust data");
+    let log = std::fs::read_to_string(trial.path("log")).expect("a log");
+    assert!(log.contains("\"caller\":\"dev\"") && !log.contains("bulla_"), "{log}");
+}
+
+#[test]
+fn anybody_reads_with_notary_what_is_for_everybody() {
+    let mut trial = Trial::new();
+    let port = trial.start(&format!("auth.anonymous_read = true\n{}", tls(&trial))).expect("it starts");
+    let writer = format!("ci:{}", trial.own_token("ci", "publish"));
+    let Some(ci) = notary(&trial, port, Some(&writer)) else { return };
+    ci.ok(&["init", "-p", GUN]);
+    ci.ok(&["addhash", "-p", GUN, "v1", "3", "--sha256", HASH]);
+
+    let anybody = || notary(&trial, port, None).expect("it was there");
+    assert!(anybody().ok(&["list", GUN]).contains(HASH));
+    assert!(anybody().ok(&["lookup", GUN, "v1"]).contains(HASH));
+    assert_eq!(anybody().run_with(&["verify", GUN, "v1"], "foo").ok(), "foo");
+    anybody().refused(&["list", "localhost:5000/team/other"], "does not have trust data");
+    anybody().refused(&["init", "-p", "localhost:5000/team/other"], "authorized");
+    anybody().refused(&["delete", "--remote", GUN], "authorized");
+    let user = anybody();
+    user.ok(&["list", GUN]);
+    user.refused(&["key", "rotate", GUN, "snapshot", "-r"], "authorized");
+    assert!(anybody().ok(&["list", GUN]).contains("v1"));
 }

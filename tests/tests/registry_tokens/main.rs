@@ -1,8 +1,11 @@
-//! Tokens of a registry's token server: what is taken, and every way in which a token lies.
+//! Tokens of a registry's token server: what is taken, and every way in which a token lies. And the
+//! token server that `bullad` is without one.
 //!
 //! Each hostile token differs from a good one in one thing, and is refused for that one.
 
 mod client;
+mod docker;
+mod endpoint;
 mod mint;
 mod program;
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bulla_server::tls::DevelopmentTls;
 use bulla_tests::programs::program;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
@@ -73,9 +74,14 @@ impl Trial {
 
     /// A token of the server's own, for everything.
     pub(crate) fn own_token(&self, name: &str, can: &str) -> String {
+        self.own_token_for(name, can, "**")
+    }
+
+    /// The same, for the repositories of `scope`.
+    pub(crate) fn own_token_for(&self, name: &str, can: &str, scope: &str) -> String {
         let mut command = Command::new(program("bullad"));
         command
-            .args(["token", "create", name, "--scope", "**", "--can", can, "--expires", "1d", "--data"])
+            .args(["token", "create", name, "--scope", scope, "--can", can, "--expires", "1d", "--data"])
             .env_clear();
         let output = command.arg(self.path("data")).output().expect("bullad can be started");
         assert!(output.status.success(), "{output:?}");
@@ -98,8 +104,14 @@ const GOOD: [(&str, &str); 4] = [
     ("jwks", "'good.json'"),
 ];
 
+/// The section that gives `trial` a certificate of an authority of its own.
+pub(crate) fn tls(trial: &Trial) -> String {
+    let files = DevelopmentTls::in_folder(trial.path("tls")).expect("a certificate");
+    format!("\n[tls]\ncertificate = '{}'\nkey = '{}'\n", files.certificate().display(), files.key().display())
+}
+
 /// The good section with one setting made anew; with an empty value, left out.
-fn section(key: &str, value: &str) -> String {
+pub(crate) fn section(key: &str, value: &str) -> String {
     let others =
         GOOD.iter().filter(|(name, _)| *name != key).map(|(name, value)| format!("{name} = {value}\n"));
     let new = if value.is_empty() { String::new() } else { format!("{key} = {value}\n") };

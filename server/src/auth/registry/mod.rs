@@ -106,6 +106,16 @@ impl RegistryAuth {
 
     /// The holder of the token `text`.
     pub(super) fn caller(&self, text: &str) -> Result<Caller, AuthError> {
+        self.check(text).inspect_err(|error| tracing::debug!(%error, "a registry token was refused"))
+    }
+
+    /// Where to get a token for `scope`.
+    pub(super) fn challenge(&self, scope: &ChallengeScope<'_>) -> HeaderValue {
+        // Tried when this was made; a scope holds nothing but the characters of a name.
+        challenge::bearer(&self.realm, &self.service, scope).unwrap_or(challenge::BASIC_CHALLENGE)
+    }
+
+    fn check(&self, text: &str) -> Result<Caller, AuthError> {
         let now = self.clock.now();
         if now.unix_seconds() < EARLIEST {
             return Err(AuthError::Unreadable);
@@ -126,12 +136,6 @@ impl RegistryAuth {
         let caller = Caller::listed(claims.actor(), Arc::new(claims.listed));
         self.cache.put(&digest, caller.clone(), now, claims.until);
         Ok(caller)
-    }
-
-    /// Where to get a token for `scope`.
-    pub(super) fn challenge(&self, scope: &ChallengeScope<'_>) -> HeaderValue {
-        // Tried when this was made; a scope holds nothing but the characters of a name.
-        challenge::bearer(&self.realm, &self.service, scope).unwrap_or(challenge::BASIC)
     }
 }
 

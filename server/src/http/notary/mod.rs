@@ -6,6 +6,7 @@
 mod changes;
 mod publish;
 mod refusal;
+mod token;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use axum::response::Response;
 use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use futures_util::FutureExt as _;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 
 use super::document;
 use super::middleware::{self, Cause};
@@ -29,6 +30,9 @@ use crate::metrics::RouteClass;
 
 use refusal::{Code, Refusal};
 use wire::{Asked, Which};
+
+pub(crate) use crate::auth::TOKEN_PATH;
+pub(crate) use token::token;
 
 /// Where these URLs start. A client whose server is set with a slash at the end sends two.
 const PREFIX: &str = "/v2/";
@@ -85,14 +89,13 @@ const fn class(asked: &Asked) -> Option<RouteClass> {
 
 /// What changes something, or reads more than one document.
 async fn act(app: &App, asked: Asked, request: Request) -> Result<Response, Refusal> {
-    let headers = request.headers();
     match asked {
         Asked::Publish(repository) => {
-            let caller = require(app, headers, &repository, Right::Publish)?;
+            let caller = require(app, &request, &repository, Right::Publish)?;
             publish::post(app, &caller, repository, request).await
         }
         Asked::Remove(repository) => {
-            let caller = require(app, headers, &repository, Right::Admin)?;
+            let caller = require(app, &request, &repository, Right::Admin)?;
             if let Some(receipt) = app.publisher.remove_latest(&repository, caller.name()).await? {
                 tracing::info!(%repository, position = receipt.published.position.0, "removed");
             }
@@ -100,7 +103,7 @@ async fn act(app: &App, asked: Asked, request: Request) -> Result<Response, Refu
         }
         Asked::Key { repository, role, pending } => {
             let right = if pending { Right::Admin } else { Right::Publish };
-            require(app, headers, &repository, right)?;
+            require(app, &request, &repository, right)?;
             let key = match pending {
                 true => app.publisher.pending_key(&repository, role).await?,
                 false => app.publisher.online_key(&repository, role).await?,
@@ -108,13 +111,13 @@ async fn act(app: &App, asked: Asked, request: Request) -> Result<Response, Refu
             Ok(text(wire::key(&key).ok_or_else(|| Refusal::new(Code::Unknown))?))
         }
         Asked::Changes(Some(repository)) => {
-            may_read(app, headers, &repository)?;
+            may_read(app, &request, &repository)?;
             changes::get(app, Some(&repository), None, request.uri()).await
         }
         Asked::Changes(None) => {
-            let caller = identify(app, headers, None)?;
+            let caller = identify(app, &request, None)?;
             if !caller.may_catalog() {
-                return Err(Refusal::unauthorized(None, app.access.challenges(&ChallengeScope::Catalog)));
+                return Err(unauthorized(app, &request, None));
             }
             changes::get(app, None, Some(&caller), request.uri()).await
         }
@@ -157,11 +160,11 @@ async fn in_time(app: &App, asked: Asked, request: Request) -> Result<Response, 
 async fn look(app: &App, asked: Asked, request: Request) -> Result<Response, Refusal> {
     match asked {
         Asked::Ping => {
-            identify(app, request.headers(), None)?;
+            identify(app, &request, None)?;
             Ok(text("{}"))
         }
         Asked::Document { repository, role, which } => {
-            may_read(app, request.headers(), &repository)?;
+            may_read(app, &request, &repository)?;
             metadata(app, &repository, &role, which, request).await
         }
         Asked::InvalidName(name) => {
@@ -207,20 +210,21 @@ async fn metadata(
     })
 }
 
-/// Whether metadata of `repository` may be read by whoever sends `headers`. Decided before the
+/// Whether metadata of `repository` may be read by whoever sends `request`. Decided before the
 /// store is asked, so that absent and forbidden are told apart by nothing.
-fn may_read(app: &App, headers: &HeaderMap, repository: &RepositoryName) -> Result<(), Refusal> {
+fn may_read(app: &App, request: &Request, repository: &RepositoryName) -> Result<(), Refusal> {
     if app.access.is_read_public() {
         return Ok(());
     }
     let needed = (repository, Right::Read);
-    let caller = identify(app, headers, Some(needed))?;
+    let caller = identify(app, request, Some(needed))?;
     if caller.may(Right::Read, repository) {
         return Ok(());
     }
     // A client that began with a token for anybody gets a better one only when it is asked to.
     let offers_tokens = |challenge: &HeaderValue| challenge.as_bytes().starts_with(b"Bearer ");
-    let challenges = app.access.challenges(&ChallengeScope::Repository(repository, Right::Read));
+    let scope = ChallengeScope::Repository(repository, Right::Read);
+    let challenges = app.access.challenges(&scope, token::host(request));
     if challenges.iter().any(offers_tokens) {
         return Err(Refusal::unauthorized(Some(needed), challenges));
     }
@@ -230,34 +234,36 @@ fn may_read(app: &App, headers: &HeaderMap, repository: &RepositoryName) -> Resu
 /// The caller, if he has `right` on `repository`.
 fn require(
     app: &App,
-    headers: &HeaderMap,
+    request: &Request,
     repository: &RepositoryName,
     right: Right,
 ) -> Result<Caller, Refusal> {
-    let caller = identify(app, headers, Some((repository, right)))?;
-    if caller.may(right, repository) { Ok(caller) } else { Err(unauthorized(app, Some((repository, right)))) }
+    let needed = Some((repository, right));
+    let caller = identify(app, request, needed)?;
+    if caller.may(right, repository) { Ok(caller) } else { Err(unauthorized(app, request, needed)) }
 }
 
 /// The caller, who is told what he needs if he does not say who he is.
 fn identify(
     app: &App,
-    headers: &HeaderMap,
+    request: &Request,
     needed: Option<(&RepositoryName, Right)>,
 ) -> Result<Caller, Refusal> {
-    let caller = app.access.identify(headers.get(header::AUTHORIZATION)).map_err(|error| match error {
+    let authorization = request.headers().get(header::AUTHORIZATION);
+    let caller = app.access.identify(authorization).map_err(|error| match error {
         AuthError::Unreadable => Refusal::failed(Code::Unavailable, &error),
-        _ => unauthorized(app, needed),
+        _ => unauthorized(app, request, needed),
     })?;
     middleware::note(&caller);
     Ok(caller)
 }
 
-fn unauthorized(app: &App, needed: Option<(&RepositoryName, Right)>) -> Refusal {
+fn unauthorized(app: &App, request: &Request, needed: Option<(&RepositoryName, Right)>) -> Refusal {
     let scope = match needed {
         Some((repository, right)) => ChallengeScope::Repository(repository, right),
         None => ChallengeScope::Catalog,
     };
-    Refusal::unauthorized(needed, app.access.challenges(&scope))
+    Refusal::unauthorized(needed, app.access.challenges(&scope, token::host(request)))
 }
 
 /// A success without content.
