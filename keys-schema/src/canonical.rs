@@ -4,20 +4,20 @@
 //! are integers, members are sorted by code point, nothing is normalised. Both dialects
 //! use the same form.
 
-use crate::json::{Json, Object, write_list};
+use crate::json::{Json, Object, WRITTEN, write_integer, write_list, write_quoted};
 
 /// The canonical bytes of `value`. They are input for hashing and signing, and not
 /// themselves JSON when a string holds control characters (PEM keys do).
 #[must_use]
 pub fn canonical(value: &Json) -> Vec<u8> {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(WRITTEN);
     write(value, &mut out);
     out
 }
 
 /// The canonical bytes of an object with these members.
 pub(crate) fn canonical_object(members: &Object) -> Vec<u8> {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(WRITTEN);
     write_object(members, &mut out);
     out
 }
@@ -27,7 +27,7 @@ fn write(value: &Json, out: &mut Vec<u8>) {
         Json::Null => out.extend_from_slice(b"null"),
         Json::Bool(true) => out.extend_from_slice(b"true"),
         Json::Bool(false) => out.extend_from_slice(b"false"),
-        Json::Integer(number) => out.extend_from_slice(number.to_string().as_bytes()),
+        Json::Integer(number) => write_integer(*number, out),
         Json::String(text) => write_string(text, out),
         Json::Array(items) => write_list(out, b"[]", items, write),
         Json::Object(members) => write_object(members, out),
@@ -43,14 +43,14 @@ fn write_object(members: &Object, out: &mut Vec<u8>) {
 }
 
 fn write_string(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    for byte in text.bytes() {
-        if matches!(byte, b'"' | b'\\') {
-            out.push(b'\\');
-        }
-        out.push(byte);
-    }
-    out.push(b'"');
+    write_quoted(
+        text,
+        out,
+        |byte| matches!(byte, b'"' | b'\\'),
+        |byte, out| {
+            out.extend_from_slice(&[b'\\', byte]);
+        },
+    );
 }
 
 #[cfg(test)]

@@ -1,15 +1,19 @@
 //! Strict JSON: one text has one meaning, for us and for every other reader.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Write as _;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use crate::limits;
 
-/// Members of a JSON object, in code point order of their names.
-pub type Object = BTreeMap<String, Json>;
+mod object;
+
+pub use object::Object;
+
+/// Room for what is written at first, in bytes: most documents fit.
+pub(crate) const WRITTEN: usize = 2048;
 
 /// A JSON value without floats, of bounded depth, whose objects have no duplicate members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +53,7 @@ impl Json {
     /// The compact JSON text of this value, members in code point order.
     #[must_use]
     pub fn to_wire(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(WRITTEN);
         self.write_wire(&mut out);
         out
     }
@@ -104,7 +108,7 @@ impl Json {
             Self::Null => out.extend_from_slice(b"null"),
             Self::Bool(true) => out.extend_from_slice(b"true"),
             Self::Bool(false) => out.extend_from_slice(b"false"),
-            Self::Integer(number) => out.extend_from_slice(number.to_string().as_bytes()),
+            Self::Integer(number) => write_integer(*number, out),
             Self::String(text) => write_wire_string(text, out),
             Self::Array(items) => write_list(out, b"[]", items, |item, out| item.write_wire(out)),
             Self::Object(members) => write_list(out, b"{}", members, |(name, value), out| {
@@ -164,13 +168,21 @@ pub(crate) fn write_list<T>(
 /// fold: ASCII case, and the two letters that fold to `s` and `k` in Unicode.
 #[must_use]
 pub(crate) fn fold_case(name: &str) -> String {
-    name.chars()
-        .map(|c| match c {
-            '\u{17f}' => 's',
-            '\u{212a}' => 'k',
-            other => other.to_ascii_lowercase(),
-        })
-        .collect()
+    name.chars().map(fold).collect()
+}
+
+/// Whether two names have the same fold.
+#[must_use]
+pub(crate) fn folds_alike(a: &str, b: &str) -> bool {
+    a.chars().map(fold).eq(b.chars().map(fold))
+}
+
+const fn fold(c: char) -> char {
+    match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        other => other.to_ascii_lowercase(),
+    }
 }
 
 /// A text from outside, fit for a message: control characters cannot drive a terminal, and
@@ -185,20 +197,47 @@ pub(crate) fn shown(text: &str) -> String {
     shown
 }
 
-fn write_wire_string(text: &str, out: &mut Vec<u8>) {
+/// Writes the digits of `number`.
+pub(crate) fn write_integer(number: i64, out: &mut Vec<u8>) {
+    // Writing to a vector cannot fail.
+    let _ = write!(out, "{number}");
+}
+
+/// Writes `text` in quotes. Bytes that `is_special` picks, all of them ASCII, are written by
+/// `escape`, everything between them in one piece.
+pub(crate) fn write_quoted(
+    text: &str,
+    out: &mut Vec<u8>,
+    is_special: impl Fn(u8) -> bool,
+    escape: impl Fn(u8, &mut Vec<u8>),
+) {
     out.push(b'"');
-    for c in text.chars() {
-        match c {
-            '"' => out.extend_from_slice(b"\\\""),
-            '\\' => out.extend_from_slice(b"\\\\"),
-            '\n' => out.extend_from_slice(b"\\n"),
-            '\r' => out.extend_from_slice(b"\\r"),
-            '\t' => out.extend_from_slice(b"\\t"),
-            c if c < ' ' => out.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes()),
-            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-        }
+    let mut rest = text.as_bytes();
+    while let Some((plain, special, tail)) = split_at_special(rest, &is_special) {
+        out.extend_from_slice(plain);
+        escape(special, out);
+        rest = tail;
     }
+    out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+fn split_at_special(bytes: &[u8], is_special: impl Fn(u8) -> bool) -> Option<(&[u8], u8, &[u8])> {
+    let at = bytes.iter().position(|byte| is_special(*byte))?;
+    let (plain, rest) = bytes.split_at_checked(at)?;
+    let (special, tail) = rest.split_first()?;
+    Some((plain, *special, tail))
+}
+
+fn write_wire_string(text: &str, out: &mut Vec<u8>) {
+    let is_special = |byte| matches!(byte, b'"' | b'\\' | 0..b' ');
+    write_quoted(text, out, is_special, |byte, out| match byte {
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        0..b' ' => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+        _ => out.extend_from_slice(&[b'\\', byte]),
+    });
 }
 
 #[derive(Clone, Copy)]
@@ -274,15 +313,13 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json, A::Error> {
         let inner = self.deeper()?;
-        let mut object = Object::new();
+        let twice = |name: String| A::Error::custom(format_args!("duplicate member \"{}\"", shown(&name)));
+        let mut reading = object::Reading::default();
         while let Some(name) = members.next_key::<String>()? {
             let value = members.next_value_seed(inner)?;
-            if object.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("duplicate member \"{}\"", shown(&name))));
-            }
-            object.insert(name, value);
+            reading.add(name, value).map_err(twice)?;
         }
-        Ok(Json::Object(object))
+        reading.finish().map(Json::Object).map_err(twice)
     }
 }
 
@@ -346,5 +383,7 @@ mod tests {
     #[test]
     fn folds_the_letters_go_folds() {
         assert_eq!(fold_case("\u{17f}IGNED\u{212a}"), "signedk");
+        assert!(folds_alike("\u{17f}IGNED\u{212a}", "signedK"));
+        assert!(!folds_alike("signed", "signedk") && !folds_alike("signedk", "signed"));
     }
 }

@@ -11,12 +11,14 @@
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
+use bulla_keys_schema::author::{Delegation, Draft, TargetsEdit};
 use bulla_keys_schema::canonical::canonical;
-use bulla_keys_schema::dialect::tuf1;
+use bulla_keys_schema::dialect::{Dialect, Document, Envelope, notary1, tuf1};
+use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::json::{Json, Object};
 use bulla_keys_schema::key::{BadSignature, KeyAlgorithm, KeyId, KeyName, PublicKey, SecretKey};
 use bulla_keys_schema::limits;
-use bulla_keys_schema::metadata::Version;
+use bulla_keys_schema::metadata::{KeyEntry, KeyTable, RoleKeys, Scope, Targets, Threshold, Version};
 use bulla_keys_schema::names::{
     ImageRef, PathPattern, RepositoryName, RoleName, SignerName, Tag, TargetPath,
 };
@@ -36,7 +38,7 @@ fn json(text: &'static str) -> impl Strategy<Value = Json> {
     leaf.prop_recursive(4, 24, 4, move |inner| {
         prop_oneof![
             vec(inner.clone(), 0..4).prop_map(Json::Array),
-            btree_map(text, inner, 0..4).prop_map(Json::Object),
+            btree_map(text, inner, 0..4).prop_map(|members| Json::Object(members.into_iter().collect())),
         ]
     })
 }
@@ -102,7 +104,7 @@ proptest! {
             let text = String::from_utf8(Json::Object(members).to_wire()).unwrap();
             text.trim_start_matches('{').strip_suffix('}').unwrap().to_owned()
         };
-        let joined = format!("{{{},{}}}", text(members.clone()), text(twice));
+        let joined = format!("{{{},{}}}", text(members.clone().into_iter().collect()), text(twice));
         prop_assert!(Json::parse(joined.as_bytes()).is_err(), "{}", joined);
     }
 }
@@ -209,6 +211,108 @@ proptest! {
         let time = UtcTime::from_unix_seconds(seconds).unwrap();
         prop_assert_eq!(time.to_string().parse::<UtcTime>(), Ok(time));
         prop_assert_eq!(time.plus_seconds(more) >= time, more >= 0);
+    }
+}
+
+/// A value as Go's encoder writes it in one line: what is special in HTML is escaped.
+fn as_go_writes(value: &Json) -> String {
+    let escapes = [("<", "003c"), (">", "003e"), ("&", "0026"), ("\u{2028}", "2028"), ("\u{2029}", "2029")];
+    let text = String::from_utf8(canonical(value)).unwrap();
+    escapes.iter().fold(text, |text, (from, to)| text.replace(from, &format!("\\u{to}")))
+}
+
+/// A targets document of Notary with tags, what signers added to them, and delegations.
+fn notary_targets() -> impl Strategy<Value = Targets> {
+    // Control characters are not JSON once Go's canonical form holds them raw.
+    let tag = r#"[a-z<>&"\\\x{2028}\x{2029}\x{e9}\x{1f600} +-]{1,8}"#;
+    let tags = btree_map(tag, (0..=limits::JSON_INTEGER, prop::option::of(json(r"\PC{0,6}"))), 0..4);
+    let roles = btree_map("[a-z0-9_-]{1,6}", (any::<[u8; 32]>(), vec(r"\PC{0,4}", 1..3)), 0..4);
+    (tags, roles, 1..=limits::WRITTEN_VERSION, 0..=253_402_300_799i64).prop_map(
+        |(tags, roles, version, expires)| {
+            let expires = UtcTime::from_unix_seconds(expires).unwrap();
+            let mut edit = TargetsEdit::new(
+                Dialect::Notary1,
+                RoleName::Targets,
+                Version::new(version).unwrap(),
+                expires,
+            );
+            for (name, (seed, prefixes)) in roles {
+                let Some(RoleName::Delegated(name)) = notary1::role_from_wire(&format!("targets/{name}"))
+                else {
+                    panic!("{name} is a name of Notary");
+                };
+                let key =
+                    SecretKey::from_seed(KeyAlgorithm::Ed25519, &seed.into()).unwrap().public_key().clone();
+                edit.set_delegation(&Delegation {
+                    name,
+                    keys: vec![KeyEntry::new(key)],
+                    threshold: Threshold::ONE,
+                    scope: Scope::Prefixes(prefixes),
+                    terminating: false,
+                })
+                .unwrap();
+            }
+            let mut targets = edit.finish();
+            for (tag, (length, custom)) in tags {
+                let hashes = bulla_keys_schema::digest::Hashes::sha256(Sha256Digest::of(tag.as_bytes()));
+                let length = u64::try_from(length).unwrap();
+                let info = bulla_keys_schema::metadata::TargetInfo { length, hashes, custom };
+                targets.targets.insert(tag, info);
+            }
+            targets
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn notary_documents_are_written_as_go_does_and_read_again(
+        targets in notary_targets(),
+        seed in any::<[u8; 32]>(),
+        algorithm in prop_oneof![Just(KeyAlgorithm::EcdsaP256), Just(KeyAlgorithm::Ed25519)],
+    ) {
+        const DIALECT: Dialect = Dialect::Notary1;
+        let Ok(key) = SecretKey::from_seed(algorithm, &seed.into()) else {
+            return Err(TestCaseError::reject("about one seed in 2^32"));
+        };
+        let id = notary1::key_id(key.public_key());
+        let table = KeyTable::from([(id.clone(), KeyEntry::new(key.public_key().clone()))]);
+        let keys = RoleKeys { key_ids: vec![id.clone()], threshold: Threshold::ONE };
+        let signed = Draft::new(DIALECT, targets.clone()).sign(&[&key], &keys, &table);
+        // Custom members that differ only in letter case have no one meaning.
+        let Ok(signed) = signed else { return Err(TestCaseError::reject("two spellings")) };
+        let text = String::from_utf8(signed.bytes().to_vec()).unwrap();
+
+        // What we write is what Go would write.
+        let envelope = Envelope::parse(DIALECT, text.as_bytes()).unwrap();
+        let carried = Json::parse(text.as_bytes()).unwrap();
+        let signature = &carried.as_object().unwrap().get("signatures").unwrap().as_array().unwrap()[0];
+        let expected = format!(
+            "{{\"signed\":{},\"signatures\":[{{\"keyid\":\"{id}\",\"method\":{},\"sig\":{}}}]}}",
+            as_go_writes(carried.as_object().unwrap().get("signed").unwrap()),
+            as_go_writes(signature.as_object().unwrap().get("method").unwrap()),
+            as_go_writes(signature.as_object().unwrap().get("sig").unwrap()),
+        );
+        prop_assert_eq!(&text, &expected);
+
+        // What is read is what was meant, and is written with the same bytes.
+        let read = signed.verified().payload();
+        prop_assert_eq!(&Targets { role: None, ..targets }.targets, &read.targets);
+        let again = Envelope::write(DIALECT, read.encode(DIALECT), envelope.signatures());
+        prop_assert_eq!(String::from_utf8(again).unwrap(), text);
+    }
+
+    #[test]
+    fn notary_roles_have_one_name(one in "(targets/)?([a-z/]{1,4}|root|targets|releases)(/(root|x|targets))?", other in "(targets/)?(root|targets|x)") {
+        let [first, second] = [&one, &other].map(|wire| notary1::role_from_wire(wire));
+        for (wire, role) in [(&one, &first), (&other, &second)] {
+            if let Some(role) = role {
+                prop_assert_eq!(&notary1::role_to_wire(role), wire);
+            }
+        }
+        if first.is_some() && second.is_some() {
+            prop_assert_eq!(first == second, one == other);
+        }
     }
 }
 

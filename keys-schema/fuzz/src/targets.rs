@@ -6,9 +6,12 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use bulla_keys_schema::canonical::canonical;
-use bulla_keys_schema::dialect::{Dialect, Document, Envelope, tuf1};
+use bulla_keys_schema::dialect::{Dialect, Document, Envelope, Signature, notary1, tuf1};
 use bulla_keys_schema::json::{Json, Object};
-use bulla_keys_schema::key::{Fingerprint, KeyAlgorithm, KeyId, KeySidecar, PublicKey, SealedKey, SecretKey};
+use bulla_keys_schema::key::{
+    Certificate, Fingerprint, KeyAlgorithm, KeyFile, KeyFileContent, KeyId, KeySidecar, PublicKey, SealedKey,
+    SecretKey,
+};
 use bulla_keys_schema::metadata;
 use bulla_keys_schema::names::{ImageRef, PathPattern, RepositoryName, RoleName, TargetPath};
 use bulla_keys_schema::time::UtcTime;
@@ -17,13 +20,22 @@ use bulla_keys_schema::time::UtcTime;
 pub type Target = fn(&[u8]) -> bool;
 
 /// All of them, by name.
-pub const ALL: [(&str, Target); 18] = [
+pub const ALL: [(&str, Target); 27] = [
+    ("certificate", certificate),
     ("envelope", envelope),
     ("file_name", file_name),
     ("image_ref", image_ref),
     ("json", json),
+    ("key_file", key_file),
     ("key_ids", key_ids),
     ("key_sidecar", key_sidecar),
+    ("notary_envelope", notary_envelope),
+    ("notary_role", notary_role),
+    ("notary_root", notary_root),
+    ("notary_snapshot", notary_snapshot),
+    ("notary_targets", notary_targets),
+    ("notary_time", notary_time),
+    ("notary_timestamp", notary_timestamp),
     ("path_pattern", path_pattern),
     ("public_key_pem", public_key_pem),
     ("public_key_raw", public_key_raw),
@@ -49,34 +61,111 @@ pub fn json(data: &[u8]) -> bool {
 
 /// The envelope around every metadata document.
 pub fn envelope(data: &[u8]) -> bool {
-    let Ok(envelope) = Envelope::parse(Dialect::Tuf1, data) else { return false };
-    let signed = signed_member(data).expect("an envelope has a signed object");
-    assert_eq!(envelope.signed_bytes(), canonical(&Json::Object(signed.clone())));
-    let written = Envelope::write(Dialect::Tuf1, signed, envelope.signatures());
-    let again = Envelope::parse(Dialect::Tuf1, &written).expect("a written envelope");
-    assert_eq!(again.signed_bytes(), envelope.signed_bytes());
-    assert_eq!(again.signatures(), envelope.signatures());
-    true
+    envelope_in(Dialect::Tuf1, data)
+}
+
+/// The same in Notary's dialect, where signatures say how they were made.
+pub fn notary_envelope(data: &[u8]) -> bool {
+    envelope_in(Dialect::Notary1, data)
 }
 
 /// Root documents.
 pub fn root(data: &[u8]) -> bool {
-    document::<metadata::Root>(data)
+    document::<metadata::Root>(Dialect::Tuf1, data)
 }
 
 /// Targets documents, delegated ones too.
 pub fn targets(data: &[u8]) -> bool {
-    document::<metadata::Targets>(data)
+    document::<metadata::Targets>(Dialect::Tuf1, data)
 }
 
 /// Snapshot documents.
 pub fn snapshot(data: &[u8]) -> bool {
-    document::<metadata::Snapshot>(data)
+    document::<metadata::Snapshot>(Dialect::Tuf1, data)
 }
 
 /// Timestamp documents.
 pub fn timestamp(data: &[u8]) -> bool {
-    document::<metadata::Timestamp>(data)
+    document::<metadata::Timestamp>(Dialect::Tuf1, data)
+}
+
+/// Root documents of Notary, with their certificates.
+pub fn notary_root(data: &[u8]) -> bool {
+    document::<metadata::Root>(Dialect::Notary1, data)
+}
+
+/// Targets documents of Notary, and the version that an unverified one claims.
+pub fn notary_targets(data: &[u8]) -> bool {
+    let accepted = document::<metadata::Targets>(Dialect::Notary1, data);
+    if let Ok(version) = notary1::claimed_version(data) {
+        assert!(accepted, "{version} is claimed by no document");
+    }
+    accepted
+}
+
+/// Snapshot documents of Notary.
+pub fn notary_snapshot(data: &[u8]) -> bool {
+    document::<metadata::Snapshot>(Dialect::Notary1, data)
+}
+
+/// Timestamp documents of Notary.
+pub fn notary_timestamp(data: &[u8]) -> bool {
+    document::<metadata::Timestamp>(Dialect::Notary1, data)
+}
+
+/// Names of Notary's roles, two of them after each other: no two may become one.
+pub fn notary_role(data: &[u8]) -> bool {
+    let Some((first, second)) = text(data).and_then(|text| text.split_once('\n')) else { return false };
+    let [one, other] = [first, second].map(|wire| {
+        let role = notary1::role_from_wire(wire)?;
+        assert_eq!(notary1::role_to_wire(&role), wire);
+        // What a name becomes never leads out of a folder.
+        assert!(!wire.split('/').any(|part| matches!(part, "" | "." | "..")), "{wire}");
+        if let RoleName::Delegated(name) = &role {
+            assert!(!notary1::is_direct_child(&role, name), "{wire}");
+        }
+        Some(role)
+    });
+    assert!(one.is_none() || (one == other) == (first == second), "{first} {second}");
+    one.is_some()
+}
+
+/// Dates of Notary, in any zone.
+pub fn notary_time(data: &[u8]) -> bool {
+    let Some(Ok(time)) = text(data).map(UtcTime::parse_rfc3339) else { return false };
+    let whole = UtcTime::parse_rfc3339(&time.to_string()).expect("a written date");
+    if time.unix_seconds() >= 0 {
+        assert_eq!(whole.unix_seconds(), time.unix_seconds());
+    }
+    true
+}
+
+/// Certificates of root keys, and of those in delegations, which are read less strictly.
+pub fn certificate(data: &[u8]) -> bool {
+    let Some(text) = text(data) else { return false };
+    let Ok(lenient) = Certificate::from_delegation_pem(text) else {
+        assert!(Certificate::from_pem_bundle(text).is_err(), "strict and not lenient");
+        return false;
+    };
+    assert_eq!(lenient.pem(), text);
+    assert!(lenient.not_before() <= lenient.not_after());
+    let key = lenient.public_key();
+    assert_eq!(PublicKey::from_spki_der(key.to_spki_der()).as_ref(), Ok(key));
+    if let Ok(strict) = Certificate::from_pem_bundle(text) {
+        assert_eq!(strict, lenient);
+        assert!(!strict.common_name().is_empty());
+        assert_eq!(notary1::certificate_key_id(&strict), notary1::certificate_key_id(&lenient));
+    }
+    true
+}
+
+/// Key files of other programs, as far as they are read without a passphrase.
+pub fn key_file(data: &[u8]) -> bool {
+    let Some(Ok(file)) = text(data).map(KeyFile::parse) else { return false };
+    if let KeyFileContent::Open(key) = &file.content {
+        assert_eq!(key.public_key().verify(data, &key.sign(data)), Ok(()));
+    }
+    true
 }
 
 /// Names of metadata files in URLs.
@@ -205,13 +294,29 @@ fn signed_member(data: &[u8]) -> Option<Object> {
     Json::parse(data).ok()?.as_object()?.get("signed")?.as_object().cloned()
 }
 
-fn document<D: Document>(data: &[u8]) -> bool {
-    let Some(Ok(document)) = signed_member(data).map(|signed| D::decode(Dialect::Tuf1, &signed)) else {
+fn envelope_in(dialect: Dialect, data: &[u8]) -> bool {
+    let Ok(envelope) = Envelope::parse(dialect, data) else { return false };
+    let signed = signed_member(data).expect("an envelope has a signed object");
+    assert_eq!(envelope.signed_bytes(), canonical(&Json::Object(signed.clone())));
+    // In Notary's dialect, what is no signature cannot be told from another one.
+    let is_kept = |signature: &&Signature| {
+        dialect == Dialect::Tuf1 || (signature.algorithm.is_some() && !signature.bytes.is_empty())
+    };
+    let signatures: Vec<_> = envelope.signatures().iter().filter(is_kept).cloned().collect();
+    let written = Envelope::write(dialect, signed, &signatures);
+    let again = Envelope::parse(dialect, &written).expect("a written envelope");
+    assert_eq!(again.signed_bytes(), envelope.signed_bytes());
+    assert_eq!(again.signatures(), signatures);
+    true
+}
+
+fn document<D: Document>(dialect: Dialect, data: &[u8]) -> bool {
+    let Some(Ok(document)) = signed_member(data).map(|signed| D::decode(dialect, &signed)) else {
         return false;
     };
-    let written = document.encode(Dialect::Tuf1);
-    let again = D::decode(Dialect::Tuf1, &written).expect("a written document");
-    assert_eq!(again.encode(Dialect::Tuf1), written);
+    let written = document.encode(dialect);
+    let again = D::decode(dialect, &written).expect("a written document");
+    assert_eq!(again.encode(dialect), written);
     assert_eq!(again.version(), document.version());
     true
 }

@@ -1,8 +1,10 @@
 //! Reading members of JSON objects, each with an error that says where.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::fmt;
 
-use crate::json::{Json, Object, fold_case, shown};
+use crate::json::{Json, Object, fold_case, folds_alike, shown};
 
 /// The bytes are JSON, but no metadata document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,38 +53,88 @@ pub enum InvalidMetadata {
     },
 }
 
+/// Where a value stands, for messages: put together only when there is something to say.
+#[derive(Clone)]
+pub(crate) enum At<'a> {
+    Place(Cow<'a, str>),
+    Below(&'a At<'a>, &'a str),
+}
+
+impl<'a> At<'a> {
+    /// The place of a member.
+    pub(crate) const fn below(&'a self, name: &'a str) -> Self {
+        Self::Below(self, name)
+    }
+}
+
+impl<'a> From<&'a str> for At<'a> {
+    fn from(place: &'a str) -> Self {
+        Self::Place(Cow::Borrowed(place))
+    }
+}
+
+impl From<String> for At<'_> {
+    fn from(place: String) -> Self {
+        Self::Place(Cow::Owned(place))
+    }
+}
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Place(place) => f.write_str(place),
+            Self::Below(outer, name) => write!(f, "{outer}.{name}"),
+        }
+    }
+}
+
+/// Most names that are taken of one object: enough to make no second list of them.
+const TAKEN: usize = 10;
+
 /// The members of one object, taken one by one; what is left is uninterpreted.
 pub(crate) struct Fields<'a> {
-    at: String,
+    at: At<'a>,
     members: &'a Object,
-    taken: BTreeSet<&'static str>,
+    /// The names that were asked for, each once.
+    taken: Vec<&'static str>,
+    /// How many of them are there.
+    found: usize,
 }
 
 impl<'a> Fields<'a> {
-    pub(crate) fn of(value: &'a Json, at: impl Into<String>) -> Result<Self, InvalidMetadata> {
+    pub(crate) fn of(value: &'a Json, at: impl Into<At<'a>>) -> Result<Self, InvalidMetadata> {
         let at = at.into();
         match value.as_object() {
             Some(members) => Self::new(members, at),
-            None => Err(InvalidMetadata::Member { at, expected: "an object" }),
+            None => Err(InvalidMetadata::Member { at: at.to_string(), expected: "an object" }),
         }
     }
 
-    pub(crate) fn new(members: &'a Object, at: impl Into<String>) -> Result<Self, InvalidMetadata> {
+    pub(crate) fn new(members: &'a Object, at: impl Into<At<'a>>) -> Result<Self, InvalidMetadata> {
         let at = at.into();
         match second_spelling(members) {
-            Some(name) => Err(InvalidMetadata::CaseVariant { at, name: name.to_owned() }),
-            None => Ok(Self { at, members, taken: BTreeSet::new() }),
+            Some(name) => Err(InvalidMetadata::CaseVariant { at: at.to_string(), name: name.to_owned() }),
+            None => Ok(Self { at, members, taken: Vec::with_capacity(TAKEN), found: 0 }),
         }
+    }
+
+    /// Where a member stands.
+    pub(crate) const fn at<'s>(&'s self, name: &'s str) -> At<'s> {
+        self.at.below(name)
     }
 
     /// The path of a member, for messages.
     pub(crate) fn path(&self, name: &str) -> String {
-        format!("{}.{name}", self.at)
+        self.at(name).to_string()
     }
 
     pub(crate) fn take(&mut self, name: &'static str) -> Option<&'a Json> {
-        self.taken.insert(name);
-        self.members.get(name)
+        let value = self.members.get(name);
+        if !self.taken.contains(&name) {
+            self.taken.push(name);
+            self.found += usize::from(value.is_some());
+        }
+        value
     }
 
     /// A member that must be there, read by `read`.
@@ -115,21 +167,20 @@ impl<'a> Fields<'a> {
     /// The members nobody asked for. One that differs from a known name only in letter case
     /// is refused: Go's decoder would take it for the known one.
     pub(crate) fn rest(self) -> Result<Object, InvalidMetadata> {
-        let known: BTreeSet<String> = self.taken.iter().map(|name| fold_case(name)).collect();
-        let mut rest = Object::new();
-        for (outer, value) in self.members {
-            if self.taken.contains(outer.as_str()) {
-                continue;
-            }
-            if known.contains(&fold_case(outer)) {
-                return Err(InvalidMetadata::CaseVariant { at: self.at, name: outer.clone() });
-            }
-            if let Some((path, name)) = case_variant(value) {
-                return Err(case_variant_at(&self.path(outer), path, name));
-            }
-            rest.insert(outer.clone(), value.clone());
+        if self.found == self.members.len() {
+            return Ok(Object::new());
         }
-        Ok(rest)
+        let left = self.members.iter().filter(|(name, _)| !self.taken.contains(&name.as_str()));
+        left.map(|(name, value)| {
+            if self.taken.iter().any(|known| folds_alike(known, name)) {
+                return Err(InvalidMetadata::CaseVariant { at: self.at.to_string(), name: name.clone() });
+            }
+            match case_variant(value) {
+                Some((path, variant)) => Err(case_variant_at(&self.path(name), path, variant)),
+                None => Ok((name.clone(), value.clone())),
+            }
+        })
+        .collect()
     }
 }
 

@@ -11,6 +11,7 @@ use crate::metadata::{Root, Threshold, TopLevelRole, Version};
 use crate::names::RepositoryName;
 use crate::time::UtcTime;
 use crate::verify::chain::TrustedRoot;
+use crate::verify::verified::Holder;
 use crate::verify::{Pin, RawMetadata, Verified, VerifyError};
 
 /// A chain that starts at a pinned root and is extended link by link.
@@ -21,7 +22,7 @@ pub struct RootChain {
     stored_under: OnlineKeys,
     steps: usize,
     /// Whom the certificates of roots in Notary's dialect have to name.
-    repository: Option<RepositoryName>,
+    holder: Option<Holder>,
 }
 
 impl RootChain {
@@ -38,19 +39,21 @@ impl RootChain {
     /// Goes on from a root that was verified before.
     #[must_use]
     pub fn resume(latest: Verified<Root>) -> Self {
-        Self { stored_under: OnlineKeys::of(latest.payload()), latest, steps: 0, repository: None }
+        Self { stored_under: OnlineKeys::of(latest.payload()), latest, steps: 0, holder: None }
     }
 
     /// Requires that the root, and every one after it, is made for `repository`. A root that
     /// names none passes only if `named` is false: a pin for many repositories says nothing
-    /// else about which is which. In Notary's dialect the certificates name it.
+    /// else about which is which. In Notary's dialect the certificates name it, and for such a
+    /// pin a certificate for many repositories is not enough.
     ///
     /// # Errors
     /// Made for another repository, or for none in particular where one must be named.
     pub fn require_repository(mut self, repository: &RepositoryName, named: bool) -> Result<Self, RootError> {
         if self.latest.dialect() == Dialect::Notary1 {
-            self.latest.require_certificates(repository, None)?;
-            self.repository = Some(repository.clone());
+            let holder = Holder { repository: repository.clone(), exactly: named };
+            self.latest.require_certificates(&holder, None)?;
+            self.holder = Some(holder);
             return Ok(self);
         }
         match &self.latest.payload().repository {
@@ -88,8 +91,9 @@ impl RootChain {
         if new.version() != wanted {
             return Err(RootError::Version { wanted, found: new.version() });
         }
-        if let Some(repository) = &self.repository {
-            new.require_certificates(repository, None)?;
+        if let Some(holder) = &self.holder {
+            new.require_old_certificates(&self.latest, holder)?;
+            new.require_certificates(holder, None)?;
         }
         self.latest = new;
         self.steps += 1;
@@ -115,10 +119,12 @@ impl RootChain {
     /// Ends the chain: the last root must not be expired (C9), and `now`, fixed once for the
     /// whole run (C1), must not be before `last_accepted`, the `now` of the last successful
     /// run (C30: a clock set back revives expired metadata). In Notary's dialect its
-    /// certificates must be valid as well; those of earlier roots need not be any more.
+    /// certificates must be valid as well, for the repository of [`Self::require_repository`];
+    /// those of earlier roots need not be any more.
     ///
     /// # Errors
-    /// Expired, the clock went backwards, or too few certificates are valid.
+    /// Expired, the clock went backwards, too few certificates are valid, or nobody said for
+    /// which repository they must be.
     pub fn finish(self, now: UtcTime, last_accepted: Option<UtcTime>) -> Result<TrustedRoot, RootError> {
         if let Some(last_accepted) = last_accepted.filter(|last| now < *last) {
             return Err(RootError::ClockWentBack { now, last_accepted });
@@ -129,8 +135,13 @@ impl RootChain {
                 expires: self.latest.expires(),
             });
         }
-        if let Some(repository) = &self.repository {
-            self.latest.require_certificates(repository, Some(now))?;
+        match &self.holder {
+            Some(holder) => self.latest.require_certificates(holder, Some(now))?,
+            // Whoever forgot to ask for one would trust a root of any repository.
+            None if self.latest.dialect() == Dialect::Notary1 => {
+                return Err(VerifyError::OtherRepository { found: None }.into());
+            }
+            None => {}
         }
         Ok(self.finish_expired(now))
     }

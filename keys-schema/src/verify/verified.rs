@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::dialect::{Dialect, Document, Envelope, InvalidMetadata, notary1};
 use crate::digest::Sha256Digest;
-use crate::key::{Fingerprint, KeyId, PublicKey};
+use crate::key::{Certificate, Fingerprint, KeyId, PublicKey};
 use crate::metadata::{Children, KeyTable, MetaInfo, RoleKeys, Root, Targets, Threshold, Version};
 use crate::names::{RepositoryName, RoleName};
 use crate::time::UtcTime;
@@ -213,40 +213,77 @@ impl Verified<Root> {
         Ok(self)
     }
 
-    /// Requires of a root in Notary's dialect that enough of those who signed it have a
-    /// certificate for `repository`; with `now`, one that is valid then. In TUF's dialect a
-    /// root names its repository itself.
+    /// Requires of a root in Notary's dialect that enough of its signatures are under keys of
+    /// its own whose certificates are for `holder`, and valid at `now` if that is given; in
+    /// TUF's dialect a root names its repository itself.
     ///
     /// # Errors
-    /// Too few such certificates.
+    /// Too few such signatures.
     pub(super) fn require_certificates(
         &self,
-        repository: &RepositoryName,
+        holder: &Holder,
+        now: Option<UtcTime>,
+    ) -> Result<(), VerifyError> {
+        self.require_certificates_of(&self.payload, holder, now)
+    }
+
+    /// The same of the root before: a key that it lists for another repository leads nowhere
+    /// here. Whether its certificates are still valid is not looked at.
+    ///
+    /// # Errors
+    /// Too few such signatures.
+    pub(super) fn require_old_certificates(
+        &self,
+        old: &Self,
+        holder: &Holder,
+    ) -> Result<(), VerifyError> {
+        self.require_certificates_of(&old.payload, holder, None)
+    }
+
+    fn require_certificates_of(
+        &self,
+        root: &Root,
+        holder: &Holder,
         now: Option<UtcTime>,
     ) -> Result<(), VerifyError> {
         if self.dialect == Dialect::Tuf1 {
             return Ok(());
         }
-        let root = &*self.payload;
-        let entries = root.root.key_ids.iter().filter_map(|id| root.keys.get(id));
-        let fitting: BTreeSet<Fingerprint> = entries
-            .filter_map(|entry| entry.certificate.as_ref())
-            .filter(|certificate| certificate.names(repository))
-            .filter(|certificate| now.is_none_or(|now| certificate.is_valid_at(now)))
-            .map(|certificate| certificate.public_key().fingerprint())
-            .filter(|fingerprint| self.signed_by.contains(fingerprint))
-            .collect();
-        if !root.root.threshold.is_met_by(fitting.len()) {
-            return Err(VerifyError::Certificates { threshold: root.root.threshold, fitting: fitting.len() });
+        let is_fitting = |certificate: &Certificate| {
+            holder.is_named_by(certificate) && now.is_none_or(|now| certificate.is_valid_at(now))
+        };
+        let mut keys = root.root.clone();
+        keys.key_ids.retain(|id| {
+            root.keys.get(id).and_then(|entry| entry.certificate.as_ref()).is_some_and(is_fitting)
+        });
+        let signed_by = count(&Envelope::parse(self.dialect, &self.bytes)?, keys.keys(&root.keys));
+        if !keys.threshold.is_met_by(signed_by.len()) {
+            return Err(VerifyError::Certificates { threshold: keys.threshold, fitting: signed_by.len() });
         }
         Ok(())
+    }
+}
+
+/// The repository that certificates have to name.
+#[derive(Clone, Debug)]
+pub(super) struct Holder {
+    pub(super) repository: RepositoryName,
+    /// Whether a name for many (`team/*`) is not enough: where a pin covers many repositories,
+    /// nothing else would tell them apart.
+    pub(super) exactly: bool,
+}
+
+impl Holder {
+    fn is_named_by(&self, certificate: &Certificate) -> bool {
+        let is_exact = certificate.common_name() == self.repository.as_str();
+        is_exact || (!self.exactly && certificate.names(&self.repository))
     }
 }
 
 /// Why a document was not verified.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
-    /// Too few signers of a root have a valid certificate that names the repository.
+    /// Too few signatures of a root are under keys with a valid certificate for the repository.
     #[error("{fitting} of {threshold} required root keys have a valid certificate for this repository")]
     Certificates {
         /// How many must have one.

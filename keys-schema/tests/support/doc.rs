@@ -1,7 +1,7 @@
 //! One document: what it says, who signs it, and what an attacker does to its text.
 
 use bulla_keys_schema::canonical::canonical;
-use bulla_keys_schema::dialect::{Document, Envelope, Signature};
+use bulla_keys_schema::dialect::{Dialect, Document, Envelope, Signature};
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::json::{Json, Object};
 use bulla_keys_schema::key::KeyId;
@@ -13,9 +13,10 @@ use super::{DIALECT, TestKey};
 /// A document that signs whatever it is made to say.
 #[derive(Clone)]
 pub struct Doc {
+    dialect: Dialect,
     signed: Object,
     signers: Vec<(KeyId, TestKey)>,
-    unverifiable: Vec<Signature>,
+    carried: Vec<Signature>,
     rewrites: Vec<(String, String)>,
     spaces: usize,
 }
@@ -23,10 +24,20 @@ pub struct Doc {
 impl Doc {
     /// What the author room would write, signed by `signers` under their usual ids.
     pub fn new(document: &impl Document, signers: &[TestKey]) -> Self {
+        Self::of(DIALECT, document, signers.iter().map(|key| (key.id(), *key)))
+    }
+
+    /// The same in any dialect, signed under the ids that the signers have there.
+    pub fn of(
+        dialect: Dialect,
+        document: &impl Document,
+        signers: impl IntoIterator<Item = (KeyId, TestKey)>,
+    ) -> Self {
         Self {
-            signed: document.encode(DIALECT),
-            signers: signers.iter().map(|key| (key.id(), *key)).collect(),
-            unverifiable: Vec::new(),
+            dialect,
+            signed: document.encode(dialect),
+            signers: signers.into_iter().collect(),
+            carried: Vec::new(),
             rewrites: Vec::new(),
             spaces: 0,
         }
@@ -52,6 +63,12 @@ impl Doc {
 
     pub fn set_number(&mut self, path: &str, number: i64) -> &mut Self {
         self.set(path, Json::Integer(number))
+    }
+
+    /// Changes whatever `edit` likes, also members whose names hold a `/`.
+    pub fn edit(&mut self, edit: impl FnOnce(&mut Object)) -> &mut Self {
+        edit(&mut self.signed);
+        self
     }
 
     /// Puts a value at the end of the array at `path`.
@@ -105,9 +122,13 @@ impl Doc {
 
     /// Lists a document in `meta`, unless something else was written there.
     pub fn describe(&mut self, file: &str, version: Version, bytes: &Bytes) {
-        if let Some(Json::Object(meta)) = self.signed.get_mut("meta") {
-            meta.entry(file.to_owned()).or_insert_with(|| info(version.get(), bytes));
-        }
+        self.edit(|signed| {
+            if let Some(Json::Object(meta)) = signed.get_mut("meta") {
+                if !meta.contains_key(file) {
+                    meta.insert(file.to_owned(), info(version.get(), bytes));
+                }
+            }
+        });
     }
 
     pub fn signed_by(&mut self, signers: &[TestKey]) -> &mut Self {
@@ -123,11 +144,12 @@ impl Doc {
 
     /// Adds bytes that are no signature.
     pub fn bad_signature(&mut self, id: &str, bytes: &[u8]) -> &mut Self {
-        self.unverifiable.push(Signature {
-            key_id: id.parse().unwrap(),
-            algorithm: None,
-            bytes: bytes.to_vec(),
-        });
+        self.carry(Signature { key_id: id.parse().unwrap(), algorithm: None, bytes: bytes.to_vec() })
+    }
+
+    /// Adds a signature that another program made, for a key that is none of ours.
+    pub fn carry(&mut self, signature: Signature) -> &mut Self {
+        self.carried.push(signature);
         self
     }
 
@@ -147,13 +169,14 @@ impl Doc {
     pub fn bytes(&self) -> Bytes {
         let payload = canonical(&Json::Object(self.signed.clone()));
         let sign = |(key_id, key): &(KeyId, TestKey)| Signature {
-            algorithm: None,
+            algorithm: Some(key.algorithm()),
             key_id: key_id.clone(),
-            bytes: key.secret().sign(&payload),
+            bytes: key.sign(&payload),
         };
         let mut signatures: Vec<Signature> = self.signers.iter().map(sign).collect();
-        signatures.extend(self.unverifiable.iter().cloned());
-        let mut text = String::from_utf8(Envelope::write(DIALECT, self.signed.clone(), &signatures)).unwrap();
+        signatures.extend(self.carried.iter().cloned());
+        let mut text =
+            String::from_utf8(Envelope::write(self.dialect, self.signed.clone(), &signatures)).unwrap();
         for (from, to) in &self.rewrites {
             assert!(text.contains(from), "{from} is not in {text}");
             text = text.replacen(from, to, 1);

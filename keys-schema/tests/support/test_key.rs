@@ -1,5 +1,9 @@
 //! Keys made of their names.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::thread::LocalKey;
+
 use bulla_keys_schema::dialect::tuf1::{key_id, key_object};
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::json::Json;
@@ -28,13 +32,22 @@ impl TestKey {
         Self { number, ..self }
     }
 
+    pub const fn algorithm(self) -> KeyAlgorithm {
+        self.algorithm
+    }
+
     pub fn secret(self) -> SecretKey {
         let seed = Sha256Digest::of(format!("{} {}", self.name, self.number).as_bytes());
         SecretKey::from_seed(self.algorithm, &Zeroizing::new(*seed.as_bytes())).unwrap()
     }
 
     pub fn public(self) -> PublicKey {
-        self.secret().public_key().clone()
+        once(&PUBLIC, format!("{self:?}"), || self.secret().public_key().clone())
+    }
+
+    /// The one signature by this key over `message`.
+    pub fn sign(self, message: &[u8]) -> Vec<u8> {
+        once(&SIGNATURES, (format!("{self:?}"), Sha256Digest::of(message)), || self.secret().sign(message))
     }
 
     pub fn fingerprint(self) -> Fingerprint {
@@ -49,4 +62,17 @@ impl TestKey {
     pub fn object(self) -> Json {
         key_object(&self.public())
     }
+}
+
+type Known<K, V> = LocalKey<RefCell<BTreeMap<K, V>>>;
+
+thread_local! {
+    /// Curves are slow where nothing is optimised, and tests ask for the same again and again.
+    static PUBLIC: RefCell<BTreeMap<String, PublicKey>> = const { RefCell::new(BTreeMap::new()) };
+    static SIGNATURES: RefCell<BTreeMap<(String, Sha256Digest), Vec<u8>>> =
+        const { RefCell::new(BTreeMap::new()) };
+}
+
+fn once<K: Ord, V: Clone>(known: &'static Known<K, V>, key: K, make: impl FnOnce() -> V) -> V {
+    known.with_borrow_mut(|known| known.entry(key).or_insert_with(make).clone())
 }

@@ -14,11 +14,9 @@ pub(crate) fn read_signature(item: &Json) -> Result<Signature, InvalidMetadata> 
     let mut fields = Fields::of(item, "signatures")?;
     let key_id = fields.need("keyid", "a key id", |v| v.as_str()?.parse().ok())?;
     let method = fields.need("method", "a string", Json::as_str)?;
-    let carried = fields.need("sig", "a string", Json::as_str)?;
+    let carried = fields.need("sig", "base64", |v| decode_base64(v.as_str()?))?;
     fields.rest()?;
-    // What is no signature cannot be valid, and must not spoil the others.
-    let carried = decode_base64(carried).unwrap_or_default();
-    // Very old files spell the method in capitals.
+    // What is no signature cannot be valid, and must not spoil the others. Very old files spell the method in capitals.
     let (algorithm, bytes) = match method.to_ascii_lowercase().as_str() {
         "ecdsa" => {
             (Some(KeyAlgorithm::EcdsaP256), key::p256_signature_from_raw(&carried).unwrap_or_default())

@@ -39,8 +39,8 @@ pub(crate) fn read_hashes(value: &Json, at: String) -> Result<Hashes, InvalidMet
     let sha512 =
         fields.optional("sha512", "64 bytes in base64", |v| bytes(v).map(Sha512Digest::from_bytes))?;
     for (name, value) in fields.rest()? {
-        if value.as_str().is_none() {
-            return Err(InvalidMetadata::Member { at: format!("{at}.{name}"), expected: "a string" });
+        if value.as_str().and_then(decode_base64).is_none() {
+            return Err(InvalidMetadata::Member { at: format!("{at}.{name}"), expected: "base64" });
         }
     }
     Hashes::new(sha256, sha512)

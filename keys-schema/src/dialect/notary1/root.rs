@@ -3,7 +3,7 @@
 use crate::dialect::InvalidMetadata;
 use crate::dialect::fields::Fields;
 use crate::dialect::notary1::key::{read_role_keys, read_table, write_role_keys, write_table};
-use crate::dialect::notary1::{read_header, write_header};
+use crate::dialect::notary1::{list, read_header, write_header};
 use crate::json::{Json, Object};
 use crate::key::Certificate;
 use crate::metadata::{RoleKeys, Root, TopLevelRole};
@@ -24,6 +24,9 @@ pub(crate) fn decode(signed: &Object) -> Result<Root, InvalidMetadata> {
     let snapshot = read_role(&mut roles, "snapshot")?;
     let timestamp = read_role(&mut roles, "timestamp")?;
     let others = roles.rest()?;
+    for (name, role) in &others {
+        read_other_role(role, format!("root.roles.{name}"))?;
+    }
     let mut extra = fields.rest()?;
     if !others.is_empty() {
         extra.insert(ROLES.to_owned(), Json::Object(others));
@@ -54,6 +57,16 @@ pub(crate) fn encode(root: &Root) -> Object {
     }
     signed.insert(ROLES.to_owned(), Json::Object(roles));
     signed
+}
+
+/// A role that no client knows, but that all of them decode: one that Go cannot read would
+/// lock them out of the whole root, and of every later one.
+fn read_other_role(role: &Json, at: String) -> Result<(), InvalidMetadata> {
+    let mut role = Fields::of(role, at)?;
+    let is_text = |items: &[Json]| items.iter().all(|item| item.as_str().is_some());
+    role.optional("keyids", "an array of key ids", |ids| list(ids).filter(|ids| is_text(ids)).map(drop))?;
+    role.optional("threshold", "a number", |v| v.as_u64().map(drop))?;
+    role.rest().map(drop)
 }
 
 fn read_role(roles: &mut Fields<'_>, name: &'static str) -> Result<RoleKeys, InvalidMetadata> {

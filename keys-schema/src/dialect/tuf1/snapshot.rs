@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::dialect::InvalidMetadata;
-use crate::dialect::fields::Fields;
+use crate::dialect::fields::{At, Fields};
 use crate::dialect::tuf1::meta::{read_info, write_info};
 use crate::dialect::tuf1::{read_header, write_header};
 use crate::json::{Json, Object};
@@ -19,8 +19,9 @@ pub(crate) fn decode(signed: &Object) -> Result<Snapshot, InvalidMetadata> {
         return Err(InvalidMetadata::TooMany { at: "snapshot.meta".to_owned() });
     }
     let mut meta: BTreeMap<RoleName, MetaInfo> = BTreeMap::new();
+    let place = At::from("snapshot.meta");
     for (file, info) in listed {
-        let at = format!("snapshot.meta.{file}");
+        let at = place.below(file);
         let role = file.strip_suffix(".json").and_then(|name| name.parse::<RoleName>().ok());
         match role {
             // Old repositories list root here; the root chain has rules of its own.
@@ -30,7 +31,12 @@ pub(crate) fn decode(signed: &Object) -> Result<Snapshot, InvalidMetadata> {
             Some(role @ (RoleName::Targets | RoleName::Delegated(_))) => {
                 meta.insert(role, read_info(info, at)?);
             }
-            _ => return Err(InvalidMetadata::Member { at, expected: "the file name of a targets role" }),
+            _ => {
+                return Err(InvalidMetadata::Member {
+                    at: at.to_string(),
+                    expected: "the file name of a targets role",
+                });
+            }
         }
     }
     if !meta.contains_key(&RoleName::Targets) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dialect::InvalidMetadata;
-use crate::dialect::fields::{Fields, refuse_case_variants};
+use crate::dialect::fields::{At, Fields, refuse_case_variants};
 use crate::dialect::tuf1::key::{read_role_keys, read_table, write_role_keys, write_table};
 use crate::dialect::tuf1::meta::{read_hashes, write_hashes};
 use crate::dialect::tuf1::{
@@ -26,9 +26,10 @@ pub(crate) fn decode(signed: &Object) -> Result<Targets, InvalidMetadata> {
     let mut fields = Fields::new(signed, "targets")?;
     let header = read_header(&mut fields, "targets")?;
     let listed = fields.need("targets", "an object", Json::as_object)?;
+    let at = At::from("targets.targets");
     let targets = listed
         .iter()
-        .map(|(name, info)| Ok((name.clone(), read_target(info, name)?)))
+        .map(|(name, info)| Ok((name.clone(), read_target(info, at.below(name))?)))
         .collect::<Result<_, InvalidMetadata>>()?;
     let delegations = match fields.take("delegations") {
         Some(value) => Some(read_delegations(value)?),
@@ -70,11 +71,10 @@ pub(crate) fn encode(targets: &Targets) -> Object {
     signed
 }
 
-fn read_target(value: &Json, name: &str) -> Result<TargetInfo, InvalidMetadata> {
-    let at = format!("targets.targets.{name}");
+fn read_target(value: &Json, at: At<'_>) -> Result<TargetInfo, InvalidMetadata> {
     let mut fields = Fields::of(value, at)?;
     let length = fields.need("length", "a number", Json::as_u64)?;
-    let hashes = read_hashes(fields.need("hashes", "an object", Some)?, fields.path("hashes"))?;
+    let hashes = read_hashes(fields.need("hashes", "an object", Some)?, fields.at("hashes"))?;
     let custom = fields.take("custom").cloned();
     if let Some(custom) = &custom {
         refuse_case_variants(custom, &fields.path("custom"))?;

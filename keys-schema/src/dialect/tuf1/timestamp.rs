@@ -1,7 +1,7 @@
 //! Timestamp (TUF 1.0, 4.6).
 
 use crate::dialect::InvalidMetadata;
-use crate::dialect::fields::Fields;
+use crate::dialect::fields::{At, Fields};
 use crate::dialect::tuf1::meta::{read_info, write_info};
 use crate::dialect::tuf1::{read_header, write_header};
 use crate::json::{Json, Object};
@@ -13,7 +13,7 @@ pub(crate) fn decode(signed: &Object) -> Result<Timestamp, InvalidMetadata> {
     let meta = fields.need("meta", "an object", Json::as_object)?;
     let at = "timestamp.meta";
     let snapshot = match (meta.len(), meta.get("snapshot.json")) {
-        (1, Some(info)) => read_info(info, format!("{at}.snapshot.json"))?,
+        (1, Some(info)) => read_info(info, At::from(at).below("snapshot.json"))?,
         _ => {
             return Err(InvalidMetadata::Member {
                 at: at.to_owned(),

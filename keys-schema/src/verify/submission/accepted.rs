@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::dialect::Dialect;
-use crate::digest::Sha256Digest;
+use crate::dialect::{Dialect, Document};
+use crate::digest::{Hashes, Sha256Digest};
 use crate::limits;
 use crate::metadata::{MetaInfo, Root, Snapshot, Targets, Timestamp, Version};
 use crate::names::{DelegatedRoleName, RoleName};
@@ -85,11 +85,11 @@ impl AcceptedUpdate {
         let mut meta =
             self.before.as_ref().map_or_else(BTreeMap::new, |b| b.snapshot().payload().meta.clone());
         if self.root.dialect() == Dialect::Notary1 {
-            meta.insert(RoleName::Root, self.root.describe());
+            list(&mut meta, RoleName::Root, &self.root);
         }
-        meta.insert(RoleName::Targets, self.targets.describe());
+        list(&mut meta, RoleName::Targets, &self.targets);
         for (name, document) in &self.delegated {
-            meta.insert(RoleName::Delegated(name.clone()), document.describe());
+            list(&mut meta, RoleName::Delegated(name.clone()), document);
         }
         meta
     }
@@ -203,6 +203,19 @@ impl AcceptedUpdate {
             .iter()
             .filter_map(|name| Some((RoleName::Delegated(name.clone()), self.delegated.get(name)?)));
         top.into_iter().chain(delegated)
+    }
+}
+
+/// Lists `document`. In Notary's dialect, what an owner's snapshot says of the same bytes stays
+/// as it is: it may name fewer digests, and nobody else can sign a better one.
+fn list<R: Document>(meta: &mut BTreeMap<RoleName, MetaInfo>, role: RoleName, document: &Verified<R>) {
+    let length = u64::try_from(document.bytes().len()).ok();
+    let is_same = |known: &MetaInfo| {
+        let digest = known.hashes.as_ref().and_then(Hashes::as_sha256);
+        digest == Some(document.digest()) && known.length == length
+    };
+    if document.dialect() == Dialect::Tuf1 || !meta.get(&role).is_some_and(is_same) {
+        meta.insert(role, document.describe());
     }
 }
 

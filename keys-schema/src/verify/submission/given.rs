@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use crate::dialect::notary1::{role_from_wire, role_to_wire};
 use crate::key::Fingerprint;
 use crate::metadata::{MetaInfo, Snapshot, TopLevelRole};
 use crate::names::{DelegatedRoleName, RoleName};
@@ -23,8 +24,14 @@ impl AcceptedUpdate {
         held: &BTreeSet<Fingerprint>,
     ) -> Result<Self, Rejection> {
         let Some(bytes) = uploaded else {
-            let signs = profile::is_held(self.root.payload(), TopLevelRole::Snapshot, held);
-            if !signs && self.needs_snapshot() {
+            if profile::is_held(self.root.payload(), TopLevelRole::Snapshot, held) {
+                return Ok(self);
+            }
+            // The last one stays, and so do roles that it leaves out.
+            if let Some(before) = self.before.clone().filter(|_| self.uploaded.is_empty()) {
+                self.retire_unlisted(before.snapshot())?;
+            }
+            if self.needs_snapshot() {
                 return Err(Rejection::Missing { role: RoleName::Snapshot });
             }
             return Ok(self);
@@ -70,15 +77,23 @@ impl AcceptedUpdate {
         }
     }
 
-    /// No client asks for a role that the snapshot does not list.
+    /// No client asks for a role that the snapshot does not list, nor for those below it.
     fn retire_unlisted(&mut self, snapshot: &Verified<Snapshot>) -> Result<(), Rejection> {
         let meta = &snapshot.payload().meta;
-        let is_listed = |name: &DelegatedRoleName| meta.contains_key(&RoleName::Delegated(name.clone()));
+        let is_listed = |name: &DelegatedRoleName| {
+            let wire = role_to_wire(&RoleName::Delegated(name.clone()));
+            let above = wire.match_indices('/').skip(1).filter_map(|(at, _)| wire.get(..at));
+            let mut way = above.chain([wire.as_str()]);
+            way.all(|wire| role_from_wire(wire).is_some_and(|role| meta.contains_key(&role)))
+        };
         let unlisted: Vec<_> = self.delegated.keys().filter(|name| !is_listed(name)).cloned().collect();
         for name in unlisted {
             if self.uploaded.contains(&name) {
                 let role = RoleName::Delegated(name);
-                return Err(Rejection::Snapshot { role, what: "does not list an uploaded document" });
+                return Err(Rejection::Snapshot {
+                    role,
+                    what: "does not list an uploaded document, or a role above it",
+                });
             }
             if let Some(document) = self.delegated.remove(&name) {
                 let retired = Retired { version: document.version(), bytes: document.bytes().clone() };

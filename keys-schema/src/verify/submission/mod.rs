@@ -25,6 +25,7 @@ use crate::limits;
 use crate::metadata::{Root, Targets, TopLevelRole, Version};
 use crate::names::{DelegatedRoleName, RepositoryName, RoleName, TargetPath};
 use crate::time::UtcTime;
+use crate::verify::verified::Holder;
 use crate::verify::{RawMetadata, Verified, VerifyError};
 
 /// An upload as it came.
@@ -54,7 +55,7 @@ pub struct Authority<'a> {
 
 impl Submission {
     /// Checks the upload against the current state; `None` for a repository that does not
-    /// exist yet.
+    /// exist yet. One that does keeps its dialect, whatever the upload is said to be of.
     ///
     /// # Errors
     /// The first rule that it breaks. Nothing of it may be stored then.
@@ -64,6 +65,7 @@ impl Submission {
         current: Option<&CurrentState>,
         authority: &Authority<'_>,
     ) -> Result<AcceptedUpdate, Rejection> {
+        let dialect = current.map_or(dialect, |current| current.root().dialect());
         // Notary's clients publish nothing at all to have the online roles renewed.
         let may_be_empty = dialect == Dialect::Notary1 && current.is_some();
         if self.is_empty() && !may_be_empty {
@@ -117,6 +119,7 @@ fn check_roots(
     if uploaded.len() > limits::ROOT_STEPS {
         return Err(Rejection::TooLarge { role: RoleName::Root, limit: limits::ROOT_STEPS });
     }
+    let holder = Holder { repository: authority.repository.clone(), exactly: false };
     let mut roots: Vec<Verified<Root>> = Vec::with_capacity(uploaded.len());
     for bytes in uploaded {
         let raw = raw::<Root>(dialect, &RoleName::Root, bytes)?;
@@ -129,7 +132,10 @@ fn check_roots(
         let refused = |source| Rejection::Verify { role: RoleName::Root, source };
         let root = root.map_err(refused)?;
         require_repository(root.payload(), authority.repository)?;
-        root.require_certificates(authority.repository, Some(authority.now)).map_err(refused)?;
+        if let Some(before) = before {
+            root.require_old_certificates(before, &holder).map_err(refused)?;
+        }
+        root.require_certificates(&holder, Some(authority.now)).map_err(refused)?;
         require_next(dialect, &RoleName::Root, before.map(Verified::version), root.version())?;
         profile::check_root(dialect, root.payload(), authority.held_keys)?;
         roots.push(root);
