@@ -384,8 +384,7 @@ impl Folder {
             let file = file_name(&role, version, consistent);
             self.read(&file).ok_or(format!("{file} is missing"))
         };
-        let timestamp =
-            root.timestamp(floor, document(RoleName::Timestamp, None)?).map_err(text)?;
+        let timestamp = root.timestamp(floor, document(RoleName::Timestamp, None)?).map_err(text)?;
         let bytes = document(RoleName::Snapshot, timestamp.wanted().version)?;
         let snapshot = timestamp.snapshot(bytes).map_err(text)?;
         let bytes = document(RoleName::Targets, snapshot.wanted().map_err(text)?.version)?;

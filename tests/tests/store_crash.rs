@@ -173,7 +173,7 @@ async fn what_a_failed_sync_would_cover_is_not_acknowledged() {
             let folder = TempDir::new().unwrap();
             let (data, log) = (folder.path().join("data"), folder.path().join("strace"));
             // The journal's first file, which another thread makes, is there already.
-            assert!(write_to(&data, 0, 0, 0).status().unwrap().success());
+            assert!(Running::start(write_to(&data, 0, 0, 0)).wait().0.success());
             let args = failing_once(&data, &log, call, error, when);
             let args: Vec<&str> = args.iter().map(String::as_str).collect();
             let Some(mut command) = strace(&args, &writer()) else { return };

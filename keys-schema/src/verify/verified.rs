@@ -232,11 +232,7 @@ impl Verified<Root> {
     ///
     /// # Errors
     /// Too few such signatures.
-    pub(super) fn require_old_certificates(
-        &self,
-        old: &Self,
-        holder: &Holder,
-    ) -> Result<(), VerifyError> {
+    pub(super) fn require_old_certificates(&self, old: &Self, holder: &Holder) -> Result<(), VerifyError> {
         self.require_certificates_of(&old.payload, holder, None)
     }
 
