@@ -204,7 +204,7 @@ pub(crate) fn write_integer(number: i64, out: &mut Vec<u8>) {
 }
 
 /// Writes `text` in quotes. Bytes that `is_special` picks, all of them ASCII, are written by
-/// `escape`, everything between them in one piece.
+/// `escape`, everything between them as it is.
 pub(crate) fn write_quoted(
     text: &str,
     out: &mut Vec<u8>,
@@ -212,21 +212,15 @@ pub(crate) fn write_quoted(
     escape: impl Fn(u8, &mut Vec<u8>),
 ) {
     out.push(b'"');
-    let mut rest = text.as_bytes();
-    while let Some((plain, special, tail)) = split_at_special(rest, &is_special) {
-        out.extend_from_slice(plain);
-        escape(special, out);
-        rest = tail;
+    // Without a way out of the loop, many bytes are looked at in one step.
+    if text.bytes().fold(false, |found, byte| found | is_special(byte)) {
+        for byte in text.bytes() {
+            if is_special(byte) { escape(byte, out) } else { out.push(byte) }
+        }
+    } else {
+        out.extend_from_slice(text.as_bytes());
     }
-    out.extend_from_slice(rest);
     out.push(b'"');
-}
-
-fn split_at_special(bytes: &[u8], is_special: impl Fn(u8) -> bool) -> Option<(&[u8], u8, &[u8])> {
-    let at = bytes.iter().position(|byte| is_special(*byte))?;
-    let (plain, rest) = bytes.split_at_checked(at)?;
-    let (special, tail) = rest.split_first()?;
-    Some((plain, *special, tail))
 }
 
 fn write_wire_string(text: &str, out: &mut Vec<u8>) {

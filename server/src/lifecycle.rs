@@ -3,6 +3,7 @@
 //! The first signal lets requests finish and takes no new ones; the second one, or the end
 //! of the drain time, cuts them off. The store is closed after the last request.
 
+mod front;
 mod guard;
 
 use std::io;
@@ -74,13 +75,14 @@ impl Server {
     /// A listener failed, or the store could not be closed.
     pub async fn run(self, phase: watch::Receiver<Phase>) -> Result<(), ServeError> {
         let app = self.app;
-        let main =
-            serve(&app, self.listener, self.tls, router::build_router(Arc::clone(&app)), phase.clone());
+        let reads = Some(Arc::clone(&app));
+        let router = router::build_router(Arc::clone(&app));
+        let main = serve(&app, self.listener, self.tls, reads, router, phase.clone());
         let operations = async {
             match self.operations {
                 Some(listener) => {
                     let router = router::build_operations_router(Arc::clone(&app), phase.clone());
-                    serve(&app, listener, None, router, phase.clone()).await
+                    serve(&app, listener, None, None, router, phase.clone()).await
                 }
                 None => Ok(()),
             }
@@ -127,6 +129,7 @@ async fn serve(
     app: &App,
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
+    reads: Option<Arc<App>>,
     router: Router,
     phase: watch::Receiver<Phase>,
 ) -> Result<(), ServeError> {
@@ -147,7 +150,7 @@ async fn serve(
         .keep_alive_interval(limits.header_time)
         .keep_alive_timeout(limits.header_time);
     let guard = GuardAcceptor::new(app);
-    let service = router.into_make_service();
+    let service = front::service(reads, router);
     let serving = async {
         match tls {
             None => server.acceptor(guard).serve(service).await,

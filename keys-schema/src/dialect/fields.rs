@@ -57,7 +57,7 @@ pub enum InvalidMetadata {
 #[derive(Clone)]
 pub(crate) enum At<'a> {
     Place(Cow<'a, str>),
-    Below(&'a At<'a>, &'a str),
+    Below(&'a Self, &'a str),
 }
 
 impl<'a> At<'a> {

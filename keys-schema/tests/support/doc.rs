@@ -123,10 +123,10 @@ impl Doc {
     /// Lists a document in `meta`, unless something else was written there.
     pub fn describe(&mut self, file: &str, version: Version, bytes: &Bytes) {
         self.edit(|signed| {
-            if let Some(Json::Object(meta)) = signed.get_mut("meta") {
-                if !meta.contains_key(file) {
-                    meta.insert(file.to_owned(), info(version.get(), bytes));
-                }
+            if let Some(Json::Object(meta)) = signed.get_mut("meta")
+                && !meta.contains_key(file)
+            {
+                meta.insert(file.to_owned(), info(version.get(), bytes));
             }
         });
     }

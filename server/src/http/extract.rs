@@ -111,6 +111,9 @@ pub(super) enum NoAction {
 
 /// Decodes `%xx` once; `None` if the result is no text.
 fn decode(part: &str) -> Option<Cow<'_, str>> {
+    if !part.contains('%') {
+        return Some(Cow::Borrowed(part));
+    }
     percent_decode_str(part).decode_utf8().ok()
 }
 

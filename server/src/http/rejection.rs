@@ -16,6 +16,7 @@ pub(super) fn describe(failure: &PublishFailure) -> Option<wire::Rejection> {
         PublishFailure::OtherMode { .. } => rule("other-mode", None),
         PublishFailure::Contradiction { .. } => rule("immutable", None),
         PublishFailure::NoOnlineKeys => rule("online-keys", None),
+        PublishFailure::TooLarge { .. } | PublishFailure::TooManyRoles { .. } => rule("too-large", None),
         PublishFailure::Misnamed { role, named, found } => wire::Rejection {
             uploaded_version: Some(found.get()),
             current_version: Some(named.get()),

@@ -3,24 +3,17 @@
 //! The path of `timestamp.json` is hot: one look-up in memory, no layer, no allocation that
 //! can be spared.
 
-use std::convert::Infallible;
-use std::future::ready;
-use std::mem::take;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use tower::{ServiceExt as _, service_fn};
-use tower_http::compression::predicate::SizeAbove;
-use tower_http::compression::{Compression, CompressionLevel};
 
-use super::conditional;
+use super::document::{self, compress};
 use super::extract::{self, Wanted};
 use super::middleware::message;
 use crate::app::App;
@@ -31,8 +24,6 @@ use crate::store::StoreError;
 
 /// Where these URLs start.
 pub(crate) const PREFIX: &str = "/tuf/";
-/// Smaller bodies are not worth compressing.
-const COMPRESSED: u64 = 1024;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -42,6 +33,11 @@ const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 /// What a token opened must not be kept by a shared cache.
 const IMMUTABLE_PRIVATE: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
+
+/// Whether a path lies below [`PREFIX`].
+pub(crate) fn is_below(path: &str) -> bool {
+    path.len() > PREFIX.len() && path.starts_with(PREFIX)
+}
 
 /// `GET` and `HEAD` of any URL below [`PREFIX`].
 pub(crate) async fn get(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -130,53 +126,15 @@ fn write(
     media_type: HeaderValue,
     cache: HeaderValue,
 ) -> Response {
-    let found = match found {
-        Ok(Some(found)) => found,
-        Ok(None) => return not_found(),
-        Err(StoreError::Closed) => return refuse(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+    match found {
+        Ok(Some(found)) => document::write(found, headers, media_type, cache),
+        Ok(None) => not_found(),
+        Err(StoreError::Closed) => refuse(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
         Err(error) => {
             tracing::error!(%error, "a read failed");
-            return refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n");
-        }
-    };
-    let etag = conditional::etag(&found.digest);
-    let known = etag.as_ref().is_some_and(|etag| conditional::is_known(headers, etag));
-    let mut response = if known {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response
-    } else {
-        let mut response = Response::new(Body::from(found.bytes));
-        response.headers_mut().insert(header::CONTENT_TYPE, media_type);
-        response
-    };
-    response.headers_mut().insert(header::CACHE_CONTROL, cache);
-    if let Some(etag) = etag {
-        response.headers_mut().insert(header::ETAG, etag);
-    }
-    response
-}
-
-/// Compresses larger bodies for clients that ask for it. The tag then names the content,
-/// not these very bytes, and says so by being weak.
-async fn compress(mut response: Response, request: Request) -> Response {
-    // Called once: what it takes the place of is never seen.
-    let service = service_fn(move |_: Request| ready(Ok::<_, Infallible>(take(&mut response))));
-    let service = Compression::new(service)
-        .quality(CompressionLevel::Fastest)
-        .compress_when(SizeAbove::new(COMPRESSED));
-    let Ok(compressed) = service.oneshot(request).await;
-    let mut response = compressed.map(Body::new);
-    if response.headers().contains_key(header::CONTENT_ENCODING) {
-        let weak = response
-            .headers()
-            .get(header::ETAG)
-            .and_then(|etag| HeaderValue::try_from([b"W/", etag.as_bytes()].concat()).ok());
-        if let Some(weak) = weak {
-            response.headers_mut().insert(header::ETAG, weak);
+            refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
         }
     }
-    response
 }
 
 fn immutable(app: &App) -> HeaderValue {

@@ -52,6 +52,18 @@ pub enum PublishFailure {
         /// What contradicts what.
         what: String,
     },
+    /// All documents of the repository together would be too much to be read at once.
+    #[error("the repository would have more than {most} bytes of metadata")]
+    TooLarge {
+        /// How many it may have.
+        most: u64,
+    },
+    /// More roles than one snapshot can list.
+    #[error("the snapshot would list more than {most} roles; names that were once used count as well")]
+    TooManyRoles {
+        /// How many it may list.
+        most: usize,
+    },
     /// The repository has no online keys to sign with.
     #[error("the repository has no online keys")]
     NoOnlineKeys,
@@ -85,7 +97,7 @@ pub enum PublishFailure {
     #[error("the system gives no random numbers")]
     Randomness,
     /// The server stopped in the middle.
-    #[error("the check of the upload was interrupted")]
+    #[error("the work was interrupted")]
     Interrupted,
 }
 

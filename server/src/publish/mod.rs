@@ -9,6 +9,7 @@ mod locks;
 mod online;
 mod renew;
 mod seal;
+mod size;
 mod states;
 mod upload;
 
@@ -20,6 +21,7 @@ use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::submission::{AcceptedUpdate, CurrentState, SealedUpdate};
+use tracing::Instrument as _;
 
 pub use failure::PublishFailure;
 pub use renew::Renewer;
@@ -35,16 +37,13 @@ use crate::store::{
 use crate::vault::{OnlineKeys, Vault};
 
 use locks::Locks;
+use size::{Place, Room};
 use states::States;
 
 /// 2026-01-01: a clock before this program existed is wrong.
 const EARLIEST: i64 = 1_767_225_600;
 /// How far a clock may step back, in seconds, before the server stops to sign.
 const CLOCK_STEP: i64 = 60;
-/// Uploads beyond this many bytes are judged on a thread of their own, so that they do not
-/// hold up small ones.
-const HEAVY: usize = 256 * 1024;
-
 /// Makes all changes.
 pub struct Publisher {
     store: Arc<dyn TrustStore>,
@@ -52,6 +51,7 @@ pub struct Publisher {
     clock: SharedClock,
     lifetimes: Lifetimes,
     locks: Locks,
+    room: Room,
     states: States,
     latest: AtomicI64,
 }
@@ -75,7 +75,8 @@ impl Publisher {
         lifetimes: Lifetimes,
     ) -> Self {
         let latest = AtomicI64::new(EARLIEST);
-        Self { store, vault, clock, lifetimes, locks: Locks::default(), states: States::default(), latest }
+        let (locks, room, states) = <_>::default();
+        Self { store, vault, clock, lifetimes, locks, room, states, latest }
     }
 
     /// Checks an upload, completes it and commits it.
@@ -96,7 +97,8 @@ impl Publisher {
             Base::Head(_) | Base::Latest => {}
         }
         let keys = self.vault.get(&upload.repository).await?;
-        let state = self.state(&upload.repository, head.as_ref()).await?;
+        let place = self.room.for_all_of(head.as_deref(), upload.bytes()).await;
+        let state = self.state(&upload.repository, head.as_ref(), &place).await?;
         let last = match state {
             Some(_) => None,
             None => self.store.last_versions(&upload.repository).await?,
@@ -104,21 +106,16 @@ impl Publisher {
         let repository = upload.repository.clone();
         let operation = upload.operation.map_or_else(random_operation, Ok)?;
         let actor = upload.actor.clone();
-        let heavy = upload.bytes() > HEAVY;
-        let announcement = (!heavy).then(|| self.store.announce());
+        let announcement = place.is_none().then(|| self.store.announce());
         // Uploads that came at the same time are announced as well before any is judged.
         tokio::task::yield_now().await;
         let lifetimes = self.lifetimes;
         let online = keys.clone();
         let work = move || judge(upload, state.as_ref(), online.as_deref(), last, lifetimes, now);
-        let sealed = if heavy {
-            tokio::task::spawn_blocking(work).await.map_err(|_| PublishFailure::Interrupted)??
-        } else {
-            work()?
-        };
+        let sealed = size::beside(&place, work).await??;
         let keys = keys.ok_or(PublishFailure::NoOnlineKeys)?;
         let kind = PublicationKind::Publish;
-        let commit = Commit { repository, expected, operation, kind, actor, keys, announcement };
+        let commit = Commit { repository, before: head, operation, kind, actor, keys, announcement };
         self.commit(commit, sealed, now).await
     }
 
@@ -134,13 +131,14 @@ impl Publisher {
             return Ok(false);
         }
         let keys = self.vault.get(repository).await?.ok_or(PublishFailure::NoOnlineKeys)?;
-        let Some(state) = self.state(repository, Some(&head)).await? else { return Ok(false) };
+        let place = self.room.for_all_of(Some(&head), 0).await;
+        let Some(state) = self.state(repository, Some(&head), &place).await? else { return Ok(false) };
         let announcement = self.store.announce();
         let update = AcceptedUpdate::renewal(&state, now);
         let sealed = seal::complete(update, &keys, None, self.lifetimes, now)?;
         let commit = Commit {
             repository: repository.clone(),
-            expected: Some(head.token),
+            before: Some(head),
             operation: random_operation()?,
             kind: PublicationKind::Renew,
             actor: "bullad".to_owned(),
@@ -150,41 +148,50 @@ impl Publisher {
         self.commit(commit, sealed, now).await.map(|_| true)
     }
 
-    /// Removes a repository with its bytes and online keys.
+    /// Removes a repository with its bytes and online keys. Once begun it comes to its end,
+    /// also when the caller no longer waits for it.
     ///
     /// # Errors
     /// Another head than `expected`, or not possible at present.
     pub async fn remove(
-        &self,
+        self: &Arc<Self>,
         repository: &RepositoryName,
         expected: HeadToken,
         operation: Option<OperationId>,
         actor: &str,
     ) -> Result<Receipt, PublishFailure> {
-        let _turn = self.locks.turn(repository).await;
-        self.remove_in_turn(repository, expected, operation, actor).await
+        let (this, repository, actor) = (Arc::clone(self), repository.clone(), actor.to_owned());
+        to_the_end(async move {
+            let _turn = this.locks.turn(&repository).await;
+            this.remove_in_turn(&repository, expected, operation, actor).await
+        })
+        .await
     }
 
     /// Removes a repository in legacy mode as it is when its turn comes; `None` if there is
     /// none. Its online keys stay: clients of Notary keep the root that lists them, and publish
-    /// it anew.
+    /// it anew. A caller who hangs up in the middle does not keep them from being put back.
     ///
     /// # Errors
     /// A repository in spec mode, or not possible at present.
     pub async fn remove_latest(
-        &self,
+        self: &Arc<Self>,
         repository: &RepositoryName,
         actor: &str,
     ) -> Result<Option<Receipt>, PublishFailure> {
-        let _turn = self.locks.turn(repository).await;
-        let Some(head) = self.store.head(repository).await? else { return Ok(None) };
-        require_mode(repository, Some(&head), Dialect::Notary1)?;
-        let keys = self.vault.get(repository).await?;
-        let receipt = self.remove_in_turn(repository, head.token, None, actor).await?;
-        if let Some(keys) = keys {
-            self.vault.put_back(repository, &keys).await?;
-        }
-        Ok(Some(receipt))
+        let (this, repository, actor) = (Arc::clone(self), repository.clone(), actor.to_owned());
+        to_the_end(async move {
+            let _turn = this.locks.turn(&repository).await;
+            let Some(head) = this.store.head(&repository).await? else { return Ok(None) };
+            require_mode(&repository, Some(&head), Dialect::Notary1)?;
+            let keys = this.vault.get(&repository).await?;
+            let receipt = this.remove_in_turn(&repository, head.token, None, actor).await?;
+            if let Some(keys) = keys {
+                this.vault.put_back(&repository, &keys).await?;
+            }
+            Ok(Some(receipt))
+        })
+        .await
     }
 
     async fn remove_in_turn(
@@ -192,13 +199,13 @@ impl Publisher {
         repository: &RepositoryName,
         expected: HeadToken,
         operation: Option<OperationId>,
-        actor: &str,
+        actor: String,
     ) -> Result<Receipt, PublishFailure> {
         let removal = Removal {
             repository: repository.clone(),
             expected,
             operation: operation.map_or_else(random_operation, Ok)?,
-            actor: actor.to_owned(),
+            actor,
             at: self.now()?,
         };
         let removed = self.store.remove(removal).await;
@@ -232,14 +239,17 @@ impl Publisher {
         &self,
         repository: &RepositoryName,
         head: Option<&Arc<Head>>,
+        place: &Place,
     ) -> Result<Option<CurrentState>, PublishFailure> {
         let Some(head) = head else { return Ok(None) };
         if let Some(state) = self.states.get(repository, head.token) {
             return Ok(Some(state));
         }
-        let documents = lookup::all_current(&*self.store, repository, head).await?;
-        let state = CurrentState::load(head.dialect, &documents.into_iter().collect())
-            .map_err(|source| PublishFailure::Broken { repository: repository.clone(), source })?;
+        let documents = lookup::all_current(&*self.store, repository, head).await?.into_iter().collect();
+        let dialect = head.dialect;
+        let loaded = size::beside(place, move || CurrentState::load(dialect, &documents)).await?;
+        let state =
+            loaded.map_err(|source| PublishFailure::Broken { repository: repository.clone(), source })?;
         self.states.put(repository, head.token, state.clone());
         Ok(Some(state))
     }
@@ -286,10 +296,11 @@ impl Publisher {
     ) -> Result<Receipt, PublishFailure> {
         let (state, documents, targets) = sealed.into_parts();
         let current = seal::current(&state);
+        size::check(commit.before.as_deref(), &current)?;
         let publication = Publication {
             repository: commit.repository.clone(),
             dialect: state.root().dialect(),
-            expected: commit.expected,
+            expected: commit.before.map(|head| head.token),
             operation: commit.operation,
             kind: commit.kind,
             documents: documents
@@ -319,7 +330,7 @@ impl Publisher {
 /// What a commit is apart from its documents.
 struct Commit {
     repository: RepositoryName,
-    expected: Option<HeadToken>,
+    before: Option<Arc<Head>>,
     operation: OperationId,
     kind: PublicationKind,
     actor: String,
@@ -339,10 +350,19 @@ fn judge(
     let names = upload.names();
     let (repository, dialect) = (upload.repository.clone(), upload.dialect);
     let accepted = seal::check(upload.into_submission()?, dialect, &repository, state, keys, now)?;
+    size::check_roles(accepted.meta().len())?;
     let keys = keys.ok_or(PublishFailure::NoOnlineKeys)?;
     let sealed = seal::complete(accepted, keys, last, lifetimes, now)?;
     names.compare(sealed.documents())?;
     Ok(sealed)
+}
+
+/// Does `work` on a task of its own. A request ends when its client hangs up, and what it was
+/// doing with it: memory would go on with what is no longer stored.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, PublishFailure>> + Send + 'static,
+) -> Result<T, PublishFailure> {
+    tokio::spawn(work.in_current_span()).await.map_err(|_| PublishFailure::Interrupted)?
 }
 
 /// # Errors

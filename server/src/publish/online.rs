@@ -8,12 +8,12 @@ use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::key::{Fingerprint, PublicKey};
 use bulla_keys_schema::metadata::{Root, Version};
 use bulla_keys_schema::names::{RepositoryName, RoleName};
-use bulla_keys_schema::verify::RawMetadata;
-use bulla_keys_schema::verify::submission::CurrentState;
+use bulla_keys_schema::verify::submission::BrokenState;
+use bulla_keys_schema::verify::{RawMetadata, Verified};
 
 use super::{PublishFailure, Publisher, require_mode, seal};
-use crate::store::StoreError;
-use crate::vault::{OnlineKeys, OnlineRole};
+use crate::store::{Head, StoreError};
+use crate::vault::{OnlineKeys, OnlineRole, VaultError};
 
 impl Publisher {
     /// Adds a set of online keys that takes over once a root lists it.
@@ -24,8 +24,8 @@ impl Publisher {
         let _turn = self.locks.turn(repository).await;
         let head = self.store.head(repository).await?.ok_or(PublishFailure::Conflict { current: None })?;
         require_mode(repository, Some(&head), Dialect::Tuf1)?;
-        let state = self.state(repository, Some(&head)).await?.ok_or(PublishFailure::NoOnlineKeys)?;
-        Ok(self.vault.rotate(repository, &seal::listed(state.root().payload())).await?)
+        let root = self.root(repository, Some(&head)).await?.ok_or(PublishFailure::NoOnlineKeys)?;
+        Ok(self.vault.rotate(repository, &seal::listed(root.payload())).await?)
     }
 
     /// The online keys that the current root of `repository` lists; none before there is one.
@@ -37,8 +37,8 @@ impl Publisher {
         repository: &RepositoryName,
     ) -> Result<BTreeSet<Fingerprint>, PublishFailure> {
         let head = self.store.head(repository).await?;
-        let state = self.state(repository, head.as_ref()).await?;
-        Ok(state.map(|state| seal::listed(state.root().payload())).unwrap_or_default())
+        let root = self.root(repository, head.as_deref()).await?;
+        Ok(root.map(|root| seal::listed(root.payload())).unwrap_or_default())
     }
 
     /// For a repository in legacy mode: the key with which the server signs `role`, or the one
@@ -52,14 +52,14 @@ impl Publisher {
         role: OnlineRole,
     ) -> Result<PublicKey, PublishFailure> {
         let _turn = self.locks.turn(repository).await;
-        let state = self.legacy_state(repository).await?;
-        if let Some(state) = &state
+        let root = self.legacy_root(repository).await?;
+        if let Some(root) = &root
             && let Some(keys) = self.vault.get(repository).await?
-            && let Some(key) = keys.held(role, &of_role(state.root().payload(), role))
+            && let Some(key) = keys.held(role, &of_role(root.payload(), role))
         {
             return Ok(key.public_key().clone());
         }
-        self.pending(repository, role, state.as_ref()).await
+        self.pending(repository, role, root.as_ref()).await
     }
 
     /// For a repository in legacy mode: the key of `role` that takes over once a root lists it.
@@ -73,29 +73,49 @@ impl Publisher {
         role: OnlineRole,
     ) -> Result<PublicKey, PublishFailure> {
         let _turn = self.locks.turn(repository).await;
-        let state = self.legacy_state(repository).await?;
-        self.pending(repository, role, state.as_ref()).await
+        let root = self.legacy_root(repository).await?;
+        self.pending(repository, role, root.as_ref()).await
     }
 
-    async fn legacy_state(
+    async fn legacy_root(
         &self,
         repository: &RepositoryName,
-    ) -> Result<Option<CurrentState>, PublishFailure> {
+    ) -> Result<Option<Verified<Root>>, PublishFailure> {
         let head = self.store.head(repository).await?;
         require_mode(repository, head.as_deref(), Dialect::Notary1)?;
-        self.state(repository, head.as_ref()).await
+        self.root(repository, head.as_deref()).await
+    }
+
+    /// The root at `head`, and nothing else of what may be much.
+    async fn root(
+        &self,
+        repository: &RepositoryName,
+        head: Option<&Head>,
+    ) -> Result<Option<Verified<Root>>, PublishFailure> {
+        let Some(head) = head else { return Ok(None) };
+        let role = RoleName::Root;
+        let bytes = match head.current.get(&role) {
+            Some(reference) => self.store.by_version(repository, &role, reference.version).await?,
+            None => None,
+        };
+        let broken = |source| PublishFailure::Broken { repository: repository.clone(), source };
+        let bytes = bytes.ok_or_else(|| broken(BrokenState::Missing { role: role.clone() }))?;
+        let root = RawMetadata::new(head.dialect, bytes).verify_first();
+        root.map(Some).map_err(|source| broken(BrokenState::Verify { role, source }))
     }
 
     async fn pending(
         &self,
         repository: &RepositoryName,
         role: OnlineRole,
-        state: Option<&CurrentState>,
+        root: Option<&Verified<Root>>,
     ) -> Result<PublicKey, PublishFailure> {
-        let (listed, known) = match state {
-            Some(state) => (seal::listed(state.root().payload()), self.known_keys(repository, state).await?),
-            None => <_>::default(),
+        let Some(root) = root else {
+            // The root that tells which keys were done away with is gone with its repository.
+            let keys = self.vault.get_or_make(repository).await?;
+            return Ok(keys.newest(role).ok_or(VaultError::NotListed)?.clone());
         };
+        let (listed, known) = (seal::listed(root.payload()), self.known_keys(repository, root).await?);
         Ok(self.vault.pending(repository, role, &listed, &known).await?)
     }
 
@@ -104,9 +124,8 @@ impl Publisher {
     async fn known_keys(
         &self,
         repository: &RepositoryName,
-        state: &CurrentState,
+        newest: &Verified<Root>,
     ) -> Result<BTreeSet<Fingerprint>, PublishFailure> {
-        let newest = state.root();
         let mut known = seal::listed(newest.payload());
         for version in (1..newest.version().get()).filter_map(Version::new) {
             // An old repository may begin with version 2.

@@ -12,34 +12,45 @@ use crate::store::HeadToken;
 const KEPT: usize = 1024;
 /// Larger states are read again each time, in bytes of their documents.
 const LARGEST: usize = 1024 * 1024;
+/// What all states together may take in memory, roughly, in bytes.
+const ROOM: usize = 256 * 1024 * 1024;
+/// A value that was read from JSON, in bytes.
+const VALUE: usize = 64;
+/// A list or an object besides its values, in bytes: a text of such is many times as large
+/// once it was read, and somebody may publish just that.
+const CONTAINER: usize = 128;
 
 /// The states of the repositories changed last. A state counts for its head token only, and
 /// a token is never used twice.
 #[derive(Default)]
 pub(super) struct States {
-    kept: Mutex<HashMap<RepositoryName, (HeadToken, CurrentState)>>,
+    kept: Mutex<Kept<CurrentState>>,
+}
+
+/// Values that do not take more room than there is.
+struct Kept<T> {
+    values: HashMap<RepositoryName, Value<T>>,
+    weight: usize,
+}
+
+struct Value<T> {
+    at: HeadToken,
+    value: T,
+    weight: usize,
 }
 
 impl States {
     pub(super) fn get(&self, repository: &RepositoryName, token: HeadToken) -> Option<CurrentState> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, state) = kept.get(repository)?;
-        (*at == token).then(|| state.clone())
+        let found = kept.values.get(repository)?;
+        (found.at == token).then(|| found.value.clone())
     }
 
     pub(super) fn put(&self, repository: &RepositoryName, token: HeadToken, state: CurrentState) {
+        let size: usize = documents(&state).map(<[u8]>::len).sum();
+        let weight = if size > LARGEST { usize::MAX } else { documents(&state).map(weight).sum() };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if size(&state) > LARGEST {
-            kept.remove(repository);
-            return;
-        }
-        if kept.len() >= KEPT
-            && !kept.contains_key(repository)
-            && let Some(any) = kept.keys().next().cloned()
-        {
-            kept.remove(&any);
-        }
-        kept.insert(repository.clone(), (token, state));
+        kept.put(repository, Value { at: token, value: state, weight });
     }
 
     pub(super) fn forget(&self, repository: &RepositoryName) {
@@ -47,9 +58,85 @@ impl States {
     }
 }
 
-fn size(state: &CurrentState) -> usize {
-    let delegated: usize = state.delegated().values().map(|document| document.bytes().len()).sum();
-    let retired: usize = state.retired().values().map(|document| document.bytes.len()).sum();
-    let top = state.root().bytes().len() + state.snapshot().bytes().len() + state.targets().bytes().len();
-    top + delegated + retired
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self { values: HashMap::new(), weight: 0 }
+    }
+}
+
+impl<T> Kept<T> {
+    /// In place of what was kept for `repository`, and as often of others as is needed.
+    fn put(&mut self, repository: &RepositoryName, value: Value<T>) {
+        self.remove(repository);
+        if value.weight > ROOM {
+            return;
+        }
+        while self.values.len() >= KEPT || self.weight > ROOM - value.weight {
+            let Some(any) = self.values.keys().next().cloned() else { return };
+            self.remove(&any);
+        }
+        self.weight += value.weight;
+        self.values.insert(repository.clone(), value);
+    }
+
+    fn remove(&mut self, repository: &RepositoryName) {
+        if let Some(removed) = self.values.remove(repository) {
+            self.weight -= removed.weight;
+        }
+    }
+}
+
+fn documents(state: &CurrentState) -> impl Iterator<Item = &[u8]> {
+    let top = [state.root().bytes(), state.timestamp().bytes(), state.snapshot().bytes()];
+    let delegated = state.delegated().values().map(|document| document.bytes());
+    let retired = state.retired().values().map(|document| &document.bytes);
+    top.into_iter().chain([state.targets().bytes()]).chain(delegated).chain(retired).map(|bytes| &**bytes)
+}
+
+/// What a document may take in memory: its text, and what was read from it.
+fn weight(document: &[u8]) -> usize {
+    let read = document.iter().map(|byte| match byte {
+        b',' => VALUE,
+        b'[' | b'{' => VALUE + CONTAINER,
+        _ => 0,
+    });
+    document.len() + read.sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(number: usize) -> RepositoryName {
+        format!("a/{number}").parse().unwrap()
+    }
+
+    fn put(kept: &mut Kept<()>, number: usize, weight: usize) {
+        kept.put(&name(number), Value { at: HeadToken(1), value: (), weight });
+        assert_eq!(kept.weight, kept.values.values().map(|value| value.weight).sum::<usize>());
+        assert!(kept.weight <= ROOM && kept.values.len() <= KEPT);
+    }
+
+    #[test]
+    fn what_is_kept_has_its_room() {
+        let mut kept = Kept::default();
+        for number in 0..KEPT + 10 {
+            put(&mut kept, number, 1);
+        }
+        assert_eq!(kept.values.len(), KEPT);
+        put(&mut kept, 0, ROOM);
+        assert_eq!(kept.values.len(), 1);
+        put(&mut kept, 0, 2);
+        put(&mut kept, 1, ROOM - 1);
+        assert!(kept.values.len() == 1 && kept.values.contains_key(&name(1)));
+        put(&mut kept, 1, usize::MAX);
+        assert!(kept.values.is_empty());
+    }
+
+    #[test]
+    fn short_lists_are_heavy() {
+        let list = b"[1],".repeat(1000);
+        assert!(weight(&list) > 60 * list.len());
+        assert_eq!(weight(b"abcdef"), 6);
+    }
 }

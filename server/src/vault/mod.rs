@@ -8,7 +8,8 @@ mod kek;
 mod seal;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bulla_keys_schema::key::{Fingerprint, InvalidSecretKey, KeyAlgorithm, PublicKey, SecretKey};
 use bulla_keys_schema::names::RepositoryName;
@@ -23,12 +24,24 @@ use crate::store::{PublishError, StoreError, TrustStore};
 const CACHED: usize = 4096;
 /// Attempts to store keys while somebody else stores some; the second finds theirs.
 const ATTEMPTS: usize = 4;
+/// Attempts to put keys back into a store that has no room for them at present.
+const PATIENCE: usize = 200;
+/// Time between two such attempts.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Makes, keeps and hands out online keys.
 pub struct Vault {
     kek: Kek,
     store: Arc<dyn TrustStore>,
-    cache: Mutex<HashMap<RepositoryName, Arc<OnlineKeys>>>,
+    cache: Mutex<Unsealed>,
+}
+
+/// Keys in memory.
+#[derive(Default)]
+struct Unsealed {
+    keys: HashMap<RepositoryName, Arc<OnlineKeys>>,
+    /// How often some were forgotten: what was read before that may be gone from the store.
+    forgotten: u64,
 }
 
 /// All online keys of one repository.
@@ -74,12 +87,18 @@ impl Vault {
     /// # Errors
     /// The store cannot be read, or the keys cannot be unsealed.
     pub async fn get(&self, repository: &RepositoryName) -> Result<Option<Arc<OnlineKeys>>, VaultError> {
-        if let Some(keys) = self.cached(repository) {
-            return Ok(Some(keys));
-        }
+        let forgotten = {
+            let cache = self.cache();
+            if let Some(keys) = cache.keys.get(repository) {
+                return Ok(Some(Arc::clone(keys)));
+            }
+            cache.forgotten
+        };
         let Some(stored) = self.store.online_keys(repository).await? else { return Ok(None) };
         let sets = seal::open(&self.kek, repository, &stored.sealed)?;
-        Ok(Some(self.remember(repository, OnlineKeys { generation: stored.generation, sets })))
+        let keys = Arc::new(OnlineKeys { generation: stored.generation, sets });
+        self.cache().remember(repository, &keys, forgotten);
+        Ok(Some(keys))
     }
 
     /// The keys of `repository`, made now if it has none; durable when it returns.
@@ -163,18 +182,31 @@ impl Vault {
         Err(VaultError::Contended)
     }
 
-    /// Stores keys anew that went away with their repository.
+    /// Stores keys anew that went away with their repository. Waits while the store has no room
+    /// for them: nobody else has them any more.
     ///
     /// # Errors
     /// As [`Self::get_or_make`].
     pub async fn put_back(&self, repository: &RepositoryName, keys: &OnlineKeys) -> Result<(), VaultError> {
+        for _ in 1..PATIENCE {
+            match self.put_back_now(repository, keys).await {
+                Err(VaultError::Refused(PublishError::Busy)) => tokio::time::sleep(PAUSE).await,
+                done => return done,
+            }
+        }
+        self.put_back_now(repository, keys).await
+    }
+
+    async fn put_back_now(&self, repository: &RepositoryName, keys: &OnlineKeys) -> Result<(), VaultError> {
         let sets = keys.sets.iter().map(KeySet::duplicate).collect::<Result<_, _>>()?;
         self.store_sets(repository, None, sets).await.map(|_| ())
     }
 
     /// Drops the keys of a removed repository from memory.
     pub fn forget(&self, repository: &RepositoryName) {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).remove(repository);
+        let mut cache = self.cache();
+        cache.keys.remove(repository);
+        cache.forgotten += 1;
     }
 
     /// `None` if somebody else stored keys meanwhile.
@@ -185,8 +217,13 @@ impl Vault {
         sets: Vec<KeySet>,
     ) -> Result<Option<Arc<OnlineKeys>>, VaultError> {
         let sealed = seal::close(&self.kek, repository, &sets)?;
+        let forgotten = self.cache().forgotten;
         match self.store.set_online_keys(repository, expected, sealed).await {
-            Ok(generation) => Ok(Some(self.remember(repository, OnlineKeys { generation, sets }))),
+            Ok(generation) => {
+                let keys = Arc::new(OnlineKeys { generation, sets });
+                self.cache().remember(repository, &keys, forgotten);
+                Ok(Some(keys))
+            }
             Err(PublishError::Conflict { .. }) => {
                 self.forget(repository);
                 Ok(None)
@@ -196,21 +233,26 @@ impl Vault {
         }
     }
 
-    fn cached(&self, repository: &RepositoryName) -> Option<Arc<OnlineKeys>> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(repository).cloned()
+    fn cache(&self) -> MutexGuard<'_, Unsealed> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn remember(&self, repository: &RepositoryName, keys: OnlineKeys) -> Arc<OnlineKeys> {
-        let keys = Arc::new(keys);
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.len() >= CACHED
-            && !cache.contains_key(repository)
-            && let Some(any) = cache.keys().next().cloned()
-        {
-            cache.remove(&any);
+impl Unsealed {
+    /// Keeps keys that were read or stored after `forgotten` times of forgetting.
+    fn remember(&mut self, repository: &RepositoryName, keys: &Arc<OnlineKeys>, forgotten: u64) {
+        if self.forgotten != forgotten {
+            // The keys of a removed repository would be used on, and be lost with the process.
+            self.keys.remove(repository);
+            return;
         }
-        cache.insert(repository.clone(), Arc::clone(&keys));
-        keys
+        if self.keys.len() >= CACHED
+            && !self.keys.contains_key(repository)
+            && let Some(any) = self.keys.keys().next().cloned()
+        {
+            self.keys.remove(&any);
+        }
+        self.keys.insert(repository.clone(), Arc::clone(keys));
     }
 }
 
@@ -233,6 +275,12 @@ impl OnlineKeys {
     pub fn held(&self, role: OnlineRole, listed: &BTreeSet<Fingerprint>) -> Option<&SecretKey> {
         let mut keys = self.sets.iter().map(|set| set.key(role));
         keys.rfind(|key| listed.contains(&key.public_key().fingerprint()))
+    }
+
+    /// The newest key of `role`: no root that lists an older one came after it.
+    #[must_use]
+    pub fn newest(&self, role: OnlineRole) -> Option<&PublicKey> {
+        self.sets.last().map(|set| set.key(role).public_key())
     }
 
     /// The oldest set whose key of `role` no root has listed yet.

@@ -12,7 +12,7 @@ pub(crate) fn read_info(value: &Json, at: At<'_>) -> Result<MetaInfo, InvalidMet
     let version = fields.need("version", "a number from 1", |v| Version::new(v.as_u64()?)).map(Some)?;
     let length = fields.optional("length", "a number", Json::as_u64)?;
     let hashes = match fields.take("hashes") {
-        Some(listed) => Some(read_hashes(listed, fields.at("hashes"))?),
+        Some(listed) => Some(read_hashes(listed, &fields.at("hashes"))?),
         None => None,
     };
     fields.rest()?;
@@ -35,7 +35,7 @@ pub(crate) fn write_info(info: &MetaInfo) -> Json {
 
 /// Listed digests of unknown algorithms are passed over; if only such are listed, the
 /// object can never be verified and the document is refused.
-pub(crate) fn read_hashes(value: &Json, at: At<'_>) -> Result<Hashes, InvalidMetadata> {
+pub(crate) fn read_hashes(value: &Json, at: &At<'_>) -> Result<Hashes, InvalidMetadata> {
     let mut fields = Fields::of(value, at.clone())?;
     let sha256 = fields.optional("sha256", "64 lower case hex digits", |v| v.as_str()?.parse().ok())?;
     let sha512 = fields.optional("sha512", "128 lower case hex digits", |v| v.as_str()?.parse().ok())?;

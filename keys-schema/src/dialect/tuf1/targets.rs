@@ -74,7 +74,7 @@ pub(crate) fn encode(targets: &Targets) -> Object {
 fn read_target(value: &Json, at: At<'_>) -> Result<TargetInfo, InvalidMetadata> {
     let mut fields = Fields::of(value, at)?;
     let length = fields.need("length", "a number", Json::as_u64)?;
-    let hashes = read_hashes(fields.need("hashes", "an object", Some)?, fields.at("hashes"))?;
+    let hashes = read_hashes(fields.need("hashes", "an object", Some)?, &fields.at("hashes"))?;
     let custom = fields.take("custom").cloned();
     if let Some(custom) = &custom {
         refuse_case_variants(custom, &fields.path("custom"))?;

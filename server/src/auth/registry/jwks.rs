@@ -23,7 +23,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<TrustedKey>, JwksError> {
     for (index, key) in keys.ok_or(JwksError::Malformed)?.iter().enumerate() {
         let number = index + 1;
         let members = key.as_object().ok_or(JwksError::Key { number, source: UnfitKey::Malformed })?;
-        if SECRET.iter().any(|name| members.contains_key(*name)) {
+        if SECRET.iter().any(|name| members.contains_key(name)) {
             return Err(JwksError::Secret { number });
         }
         read.extend(one(members, number)?);

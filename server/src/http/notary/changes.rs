@@ -78,7 +78,13 @@ pub(super) async fn get(
     uri: &Uri,
 ) -> Result<Response, Refusal> {
     let view = View { store: &*app.store, repository, caller };
-    let found = match read(uri)? {
+    let span = read(uri)?;
+    // The store has no feed for each repository: in the worst case all of it is read.
+    let _search = app
+        .searches
+        .try_acquire()
+        .map_err(|_| Refusal::failed(Code::Unavailable, &"too many searches through the feed of changes"))?;
+    let found = match span {
         Span::After(position, most) => view.after(position, most).await?,
         Span::Before(position, most) => view.before(position, most).await?,
     };

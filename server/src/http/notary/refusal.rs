@@ -9,6 +9,7 @@ use std::fmt::Display;
 use axum::body::Body;
 use axum::response::Response;
 use bulla_keys_schema::dialect::notary1;
+use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::verify::submission::Rejection;
 use bulla_keys_schema::wire::ProblemCode;
@@ -376,6 +377,10 @@ fn hint(rejection: &Rejection) -> Option<&'static str> {
             if found < wanted =>
         {
             Some("run the command again, and if that does not help `notary witness -p GUN ROLE`")
+        }
+        // No such repository: it was deleted, and the client still has its root.
+        Rejection::Version { role: RoleName::Root, wanted: Some(Version::FIRST), .. } => {
+            Some("the repository was deleted here: `notary delete GUN`, then `notary init GUN`")
         }
         Rejection::Version { .. } => Some("run the command again"),
         Rejection::OnlineKeys { role: RoleName::Timestamp } => {

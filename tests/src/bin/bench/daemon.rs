@@ -27,12 +27,17 @@ pub struct Daemon {
 impl Daemon {
     /// Starts `binary` with its data in `folder`; on one core only if `core` names one.
     pub fn start(binary: &Path, folder: &Path, core: Option<usize>) -> io::Result<Self> {
+        let command = core.map_or_else(|| Command::new(binary), |core| pinned(binary, core));
+        Self::start_as(command, binary, folder)
+    }
+
+    /// Starts `binary` through `command`, which ends with it.
+    pub fn start_as(mut command: Command, binary: &Path, folder: &Path) -> io::Result<Self> {
         let data = folder.join("data");
         fs::create_dir_all(&data)?;
         let address = free_address()?;
         let config = write_config(folder, &data, address)?;
         let token = make_token(binary, &config, folder)?;
-        let mut command = core.map_or_else(|| Command::new(binary), |core| pinned(binary, core));
         command.arg("serve").arg("--config").arg(&config);
         let mut program = Program::start(&mut command, &folder.join("bullad.log"))?;
         program.wait_for(address)?;

@@ -1,7 +1,7 @@
 //! The project's benchmark: `bullad` beside what bounds it, in one interleaved run.
 //!
 //! ```text
-//! cargo run --release -p bulla-tests --bin bench -- [publish|read|memory|verify|all] [--seconds N] [--rounds N] [--publishers N]
+//! cargo run --release -p bulla-tests --bin bench -- [publish|read|memory|verify|notary|cost|all] [--seconds N] [--rounds N] [--publishers N]
 //! ```
 //!
 //! It starts and stops everything itself, on free ports of the loopback interface and in a
@@ -9,7 +9,12 @@
 //! mean something: BENCHMARKS.md tells what is compared.
 
 mod connection;
+mod cost;
 mod daemon;
+mod notary;
+mod notary_postgres;
+mod notary_rounds;
+mod notary_servers;
 mod process;
 mod publish;
 mod raw_log;
@@ -37,14 +42,14 @@ pub struct Plan {
     publishers: Option<usize>,
 }
 
-const SECTIONS: [&str; 4] = ["publish", "read", "memory", "verify"];
+const SECTIONS: [&str; 6] = ["publish", "read", "memory", "verify", "notary", "cost"];
 
 fn main() -> ExitCode {
     let plan = match Plan::read(env::args().skip(1)) {
         Ok(plan) => plan,
         Err(message) => {
             eprintln!(
-                "{message}\nhint: bench [publish|read|memory|verify|all] [--seconds N] [--rounds N] [--publishers N]"
+                "{message}\nhint: bench [publish|read|memory|verify|notary|cost|all] [--seconds N] [--rounds N] [--publishers N]"
             );
             return ExitCode::from(2);
         }
@@ -77,6 +82,8 @@ fn run(plan: &Plan) -> io::Result<Table> {
                 "publish" => sections::publish(plan, &bullad, &folder, &mut table).await,
                 "read" => sections::read(plan, &bullad, &folder, &mut table).await,
                 "memory" => sections::memory(&bullad, &folder, &mut table).await,
+                "cost" => cost::cost(&bullad, &folder, &mut table).await,
+                "notary" => notary::notary(plan, &bullad, &folder, &mut table).await,
                 _ => verify::verify(plan, &bullad, &release.join("bulla"), &folder, &mut table).await,
             }
         })?;

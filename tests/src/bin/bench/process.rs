@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -85,21 +86,56 @@ pub fn pinned(program: &Path, core: usize) -> Command {
 /// Processor seconds, user and system, that a process has used; `self` for this one.
 pub fn cpu_seconds(process: &str) -> io::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    ticks(&stat, 11..13)
+}
+
+/// The same, with those of children that have ended.
+pub fn cpu_seconds_with_ended(process: u32) -> io::Result<f64> {
+    ticks(&fs::read_to_string(format!("/proc/{process}/stat"))?, 11..15)
+}
+
+fn ticks(stat: &str, fields: Range<usize>) -> io::Result<f64> {
     // The second field, the program's name, may hold anything; the numbers follow it.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
-    match (ticks(11), ticks(12)) {
-        (Some(user), Some(system)) => Ok((user + system) / TICKS_PER_SECOND),
+    let all: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let wanted = all.get(fields).unwrap_or_default();
+    let sum = wanted.iter().map(|field| field.parse::<f64>()).sum::<Result<f64, _>>();
+    match sum {
+        Ok(ticks) if !wanted.is_empty() => Ok(ticks / TICKS_PER_SECOND),
         _ => Err(io::Error::other("/proc/PID/stat has another form")),
     }
 }
 
 /// Resident memory of a process, in KiB.
 pub fn resident_kib(process: u32) -> io::Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    kib(&format!("/proc/{process}/status"), "VmRSS:")
+}
+
+/// The most memory of a process that was ever resident, in KiB.
+pub fn peak_kib(process: u32) -> io::Result<f64> {
+    kib(&format!("/proc/{process}/status"), "VmHWM:")
+}
+
+/// Resident memory of a process, in KiB, pages that it shares with n others counted as 1/n.
+pub fn share_kib(process: &str) -> io::Result<f64> {
+    kib(&format!("/proc/{process}/smaps_rollup"), "Pss:")
+}
+
+fn kib(file: &str, name: &str) -> io::Result<f64> {
+    let text = fs::read_to_string(file)?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse().ok());
-    number.ok_or_else(|| io::Error::other("/proc/PID/status has no VmRSS"))
+    number.ok_or_else(|| io::Error::other(format!("{file} has no {name}")))
+}
+
+/// Runs `command` to its end; it must succeed.
+pub fn run(command: &mut Command) -> io::Result<()> {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|error| io::Error::other(format!("{command:?}: {error}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(io::Error::other(format!("{command:?}: {}: {}", output.status, said.trim())))
 }
 
 /// A loopback address that nobody uses at the moment.

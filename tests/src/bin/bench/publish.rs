@@ -95,51 +95,20 @@ impl Load {
         let chains = concurrent.min(self.chains.len());
         let rate = self.rates.get(&concurrent).map_or(GUESS, |rate| rate * 1.5);
         let length = (rate * duration.as_secs_f64() / chains as f64).ceil() as u64 + 16;
-        let prepared = self.prepare(chains, length);
-        let lanes: Vec<_> = prepared
-            .into_iter()
-            .map(|bodies| Mutex::new(Lane { bodies: bodies.into_iter(), token: String::new(), published: 0 }))
-            .collect();
-        let mut connections = Vec::with_capacity(concurrent);
-        for at in 0..concurrent {
-            let mut connection = Connection::open(daemon.address).await?;
-            let chain = at % chains;
-            let head = daemon.head(&mut connection, &self.chains[chain].repository).await?;
-            lanes[chain].lock().await.token = head.token;
-            connections.push((chain, connection));
-        }
+        let lineup = self.line_up(daemon, concurrent, length).await?;
         let pid = daemon.program.id().to_string();
         let (server_cpu, own_cpu) = (cpu_seconds(&pid)?, cpu_seconds("self")?);
         let start = Instant::now();
-        let clock = Clock { end: start + duration, last: Cell::new(None) };
-        let mut work: FuturesUnordered<_> = connections
-            .into_iter()
-            .map(|(chain, connection)| {
-                publish(daemon, &self.chains[chain].repository, &lanes[chain], connection, &clock)
-            })
-            .collect();
-        let mut latencies = Vec::new();
-        let mut conflicts = 0.0;
-        while let Some(result) = work.next().await {
-            let (done, lost) = result?;
-            latencies.extend(done);
-            conflicts += lost;
-        }
-        drop(work);
-        let elapsed = clock.last.get().unwrap_or(clock.end).min(clock.end) - start;
+        let clock = Clock { end: Some(start + duration), last: Cell::new(None) };
+        let Done { mut latencies, conflicts, all } = self.work(daemon, lineup, &clock).await?;
+        let over = clock.last.get().unwrap_or(start + duration).min(start + duration);
         let (server_cpu, own_cpu) = (cpu_seconds(&pid)? - server_cpu, cpu_seconds("self")? - own_cpu);
-        let mut all = 0.0;
-        for (chain, lane) in self.chains.iter_mut().zip(lanes) {
-            let published = lane.into_inner().published;
-            chain.version += published;
-            all += published as f64;
-        }
         latencies.sort_unstable();
         let quantile = |share: f64| {
             let at = (latencies.len() as f64 * share) as usize;
             latencies.get(at).or(latencies.last()).map_or(0.0, |micros| f64::from(*micros) / 1000.0)
         };
-        let rate = latencies.len() as f64 / elapsed.as_secs_f64();
+        let rate = latencies.len() as f64 / (over - start).as_secs_f64();
         self.rates.insert(concurrent, rate);
         Ok(PublishRound {
             done: all,
@@ -150,6 +119,55 @@ impl Load {
             p50: quantile(0.5),
             p99: quantile(0.99),
         })
+    }
+
+    /// Lets each chain publish `uploads` times, all chains at the same time.
+    pub async fn publish_each(&mut self, daemon: &Daemon, uploads: u64) -> io::Result<()> {
+        let lineup = self.line_up(daemon, self.chains.len(), uploads).await?;
+        let clock = Clock { end: None, last: Cell::new(None) };
+        self.work(daemon, lineup, &clock).await.map(drop)
+    }
+
+    /// Signs `length` uploads of each chain and connects the publishers.
+    async fn line_up(&self, daemon: &Daemon, concurrent: usize, length: u64) -> io::Result<Lineup> {
+        let chains = concurrent.min(self.chains.len());
+        let lane = |bodies: Vec<Body>| {
+            Mutex::new(Lane { bodies: bodies.into_iter(), token: String::new(), published: 0 })
+        };
+        let lanes: Vec<_> = self.prepare(chains, length).into_iter().map(lane).collect();
+        let mut connections = Vec::with_capacity(concurrent);
+        for at in 0..concurrent {
+            let mut connection = Connection::open(daemon.address).await?;
+            let chain = at % chains;
+            let head = daemon.head(&mut connection, &self.chains[chain].repository).await?;
+            lanes[chain].lock().await.token = head.token;
+            connections.push((chain, connection));
+        }
+        Ok(Lineup { lanes, connections })
+    }
+
+    /// Lets everybody publish until the clock says stop.
+    async fn work(&mut self, daemon: &Daemon, lineup: Lineup, clock: &Clock) -> io::Result<Done> {
+        let Lineup { lanes, connections } = lineup;
+        let mut work: FuturesUnordered<_> = connections
+            .into_iter()
+            .map(|(chain, connection)| {
+                publish(daemon, &self.chains[chain].repository, &lanes[chain], connection, clock)
+            })
+            .collect();
+        let mut done = Done::default();
+        while let Some(result) = work.next().await {
+            let (latencies, conflicts) = result?;
+            done.latencies.extend(latencies);
+            done.conflicts += conflicts;
+        }
+        drop(work);
+        for (chain, lane) in self.chains.iter_mut().zip(lanes) {
+            let published = lane.into_inner().published;
+            chain.version += published;
+            done.all += published as f64;
+        }
+        Ok(done)
     }
 
     /// The next uploads of the first `chains` chains, signed by all cores.
@@ -180,15 +198,39 @@ struct Lane {
     published: u64,
 }
 
+/// Uploads and connections, ready to start.
+struct Lineup {
+    lanes: Vec<Mutex<Lane>>,
+    /// Each with the chain that it publishes to.
+    connections: Vec<(usize, Connection)>,
+}
+
+/// What all publishers of a round did.
+#[derive(Default)]
+struct Done {
+    /// Of what was answered in time, in microseconds.
+    latencies: Vec<u32>,
+    conflicts: f64,
+    /// Acknowledged publishes, late ones too.
+    all: f64,
+}
+
 struct Clock {
-    end: Instant,
-    /// Set when a chain ran out of prepared uploads: the round ends then for all.
+    /// `None`: when nothing is left to publish.
+    end: Option<Instant>,
+    /// Set when a chain ran out of prepared uploads before the end: the round ends then for all.
     last: Cell<Option<Instant>>,
 }
 
 impl Clock {
     fn is_over(&self) -> bool {
-        self.last.get().is_some() || Instant::now() >= self.end
+        self.last.get().is_some() || self.end.is_some_and(|end| Instant::now() >= end)
+    }
+
+    fn ran_out(&self) {
+        if self.end.is_some() {
+            self.last.set(Some(Instant::now()));
+        }
     }
 }
 
@@ -209,7 +251,7 @@ async fn publish(
             break;
         }
         let Some(body) = lane.bodies.next() else {
-            clock.last.set(Some(Instant::now()));
+            clock.ran_out();
             break;
         };
         let operation = OPERATION.fetch_add(1, Ordering::Relaxed);
