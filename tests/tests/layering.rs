@@ -43,7 +43,7 @@ const SERVER: &[Room] = &[
     ("app", &["publish", "auth", "vault", "store", "config", "metrics", "clock"]),
     ("http", &["app", "publish", "lookup", "auth", "vault", "store", "metrics", "phase"]),
     ("router", &["http", "app", "phase"]),
-    ("lifecycle", &["router", "app", "store", "phase"]),
+    ("lifecycle", &["router", "http", "app", "store", "phase"]),
     (
         "command",
         &["lifecycle", "app", "publish", "config", "telemetry", "auth", "tls", "store", "vault", "clock"],

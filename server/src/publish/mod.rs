@@ -44,6 +44,7 @@ use states::States;
 const EARLIEST: i64 = 1_767_225_600;
 /// How far a clock may step back, in seconds, before the server stops to sign.
 const CLOCK_STEP: i64 = 60;
+
 /// Makes all changes.
 pub struct Publisher {
     store: Arc<dyn TrustStore>,

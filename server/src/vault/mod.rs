@@ -277,7 +277,7 @@ impl OnlineKeys {
         keys.rfind(|key| listed.contains(&key.public_key().fingerprint()))
     }
 
-    /// The newest key of `role`: no root that lists an older one came after it.
+    /// The newest key of `role`. Those that its owner did away with are older.
     #[must_use]
     pub fn newest(&self, role: OnlineRole) -> Option<&PublicKey> {
         self.sets.last().map(|set| set.key(role).public_key())
