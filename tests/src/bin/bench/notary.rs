@@ -47,7 +47,8 @@ pub async fn notary(plan: &Plan, bullad: &Path, folder: &Path, table: &mut Table
     for round in 0..plan.rounds {
         for at in 0..MEASURED.len() {
             for site in &mut sites {
-                site.measure(at, plan.seconds, &publisher, (&mut one, &mut large)).await?;
+                let measured = site.measure(at, plan.seconds, &publisher, (&mut one, &mut large)).await;
+                measured.map_err(|error| site.failed(at, &error))?;
             }
         }
         eprintln!("round {round} of {} is over", plan.rounds);
@@ -77,7 +78,11 @@ const MEASURED: [Measured; 9] = [
     measured("`timestamp.json`, new connection each, sessions resumed, 8 at once", None, None),
     measured("`timestamp.json`, connections kept, 8 at once", None, None),
     measured("`targets.json` with 1,000 tags, connections kept, 8 at once", None, None),
-    measured("the same, gzip accepted, as Go's clients do", None, None),
+    measured(
+        "`targets.json` with 1,000 tags, gzip accepted as Go's clients do, connections kept, 8 at once",
+        None,
+        None,
+    ),
     measured("publishing one tag, one after the other", None, None),
     measured("publishing one more tag into 10,000", Some(Aim::AtLeast(10.0)), Some(Aim::AtLeast(10.0))),
 ];
@@ -109,6 +114,7 @@ impl Site {
         Ok(Self { server, readings, one, large, rounds: Default::default() })
     }
 
+    /// Adds a round of what stands at `at` in [`MEASURED`].
     async fn measure(
         &mut self,
         at: usize,
@@ -133,6 +139,10 @@ impl Site {
         Ok(())
     }
 
+    fn failed(&self, at: usize, error: &io::Error) -> io::Error {
+        io::Error::other(format!("{}: {}: {error}", self.server.kind.name(), MEASURED[at].name))
+    }
+
     /// The median of something in the rounds of what was measured at `at`.
     fn median(&self, at: usize, value: fn(&Round) -> f64) -> f64 {
         median(&self.rounds[at].iter().map(value).collect::<Vec<_>>())
@@ -148,10 +158,12 @@ fn write_rates(sites: &[Site], table: &mut Table) {
         for other in others {
             let aim = if other.server.kind == Kind::Memory { measured.memory } else { measured.postgres };
             let name = format!("{}, per second", measured.name);
-            table.line(&name, other.server.kind.name(), aim, ratios(other, |round| round.rate));
-            table.line("the same, p99", other.server.kind.name(), None, ratios(other, |round| round.p99));
+            let base = other.server.kind.name();
+            table.line(&name, base, aim, ratios(other, |round| round.rate));
+            table.line("the same, p50 of latency", base, None, ratios(other, |round| round.p50));
+            table.line("the same, p99 of latency", base, None, ratios(other, |round| round.p99));
             let cpu = ratios(other, |round| round.server_cpu);
-            table.line("the same, processor time each", other.server.kind.name(), None, cpu);
+            table.line("the same, processor time each", base, None, cpu);
         }
     }
     for site in sites {

@@ -18,7 +18,7 @@ use crate::raw_log::{self, Mode, RawRound};
 use crate::read::{self, Nginx, Question};
 use crate::table::{Aim, Table};
 
-/// How many publish at the same time, and the part of the raw log's rate that is wanted.
+/// How many publish at the same time, and the part of the appending raw log's rate that is wanted.
 pub const PUBLISHERS: [(usize, f64); 3] = [(1, 0.45), (16, 0.18), (64, 0.10)];
 /// Repositories of the memory measurement.
 const REPOSITORIES: usize = 1_000;
@@ -55,15 +55,15 @@ pub async fn publish(plan: &Plan, bullad: &Path, folder: &Path, table: &mut Tabl
         let what = |where_: &str| format!("publishes per second, {publishers} at once, {where_}");
         table.line(
             &what("distinct repositories"),
-            "raw log, overwriting",
+            "raw log, appending",
             aim,
-            by(|(raw, own, ..)| own.rate / raw.rate),
+            by(|(_, own, raw, _)| own.rate / raw.rate),
         );
         table.line(
             &what("distinct repositories"),
-            "raw log, appending",
+            "raw log, overwriting",
             None,
-            by(|(_, own, raw, _)| own.rate / raw.rate),
+            by(|(raw, own, ..)| own.rate / raw.rate),
         );
         table.line(
             &what("one repository"),
