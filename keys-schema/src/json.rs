@@ -12,6 +12,8 @@ mod object;
 
 pub use object::Object;
 
+use object::Name;
+
 /// Room for what is written at first, in bytes: most documents fit.
 pub(crate) const WRITTEN: usize = 2048;
 
@@ -307,13 +309,36 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json, A::Error> {
         let inner = self.deeper()?;
-        let twice = |name: String| A::Error::custom(format_args!("duplicate member \"{}\"", shown(&name)));
+        let twice = |name: Name| A::Error::custom(format_args!("duplicate member \"{}\"", shown(&name)));
         let mut reading = object::Reading::default();
-        while let Some(name) = members.next_key::<String>()? {
+        while let Some(name) = members.next_key_seed(NameSeed)? {
             let value = members.next_value_seed(inner)?;
             reading.add(name, value).map_err(twice)?;
         }
         reading.finish().map(Json::Object).map_err(twice)
+    }
+}
+
+/// Reads the name of a member.
+struct NameSeed;
+
+impl<'de> DeserializeSeed<'de> for NameSeed {
+    type Value = Name;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for NameSeed {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a member")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Name, E> {
+        Ok(object::intern(name))
     }
 }
 

@@ -60,8 +60,8 @@ fn reversed(value: &Json) -> String {
         Json::Array(items) => format!("[ {} ]", list(items.iter().map(reversed).collect())),
         Json::Object(members) => {
             let members = members.iter().rev();
-            let text = |(name, value): (&String, &Json)| {
-                format!("{} :\r\n{}", reversed(&Json::from(name.as_str())), reversed(value))
+            let text = |(name, value): (&str, &Json)| {
+                format!("{} :\r\n{}", reversed(&Json::from(name)), reversed(value))
             };
             format!("{{ {} }}", list(members.map(text).collect()))
         }

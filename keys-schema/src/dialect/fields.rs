@@ -170,14 +170,14 @@ impl<'a> Fields<'a> {
         if self.found == self.members.len() {
             return Ok(Object::new());
         }
-        let left = self.members.iter().filter(|(name, _)| !self.taken.contains(&name.as_str()));
+        let left = self.members.iter().filter(|(name, _)| !self.taken.contains(name));
         left.map(|(name, value)| {
             if self.taken.iter().any(|known| folds_alike(known, name)) {
-                return Err(InvalidMetadata::CaseVariant { at: self.at.to_string(), name: name.clone() });
+                return Err(InvalidMetadata::CaseVariant { at: self.at.to_string(), name: name.to_owned() });
             }
             match case_variant(value) {
                 Some((path, variant)) => Err(case_variant_at(&self.path(name), path, variant)),
-                None => Ok((name.clone(), value.clone())),
+                None => Ok((name.to_owned(), value.clone())),
             }
         })
         .collect()
@@ -195,12 +195,12 @@ pub(crate) fn refuse_case_variants(value: &Json, at: &str) -> Result<(), Invalid
 /// Names without upper case and beyond ASCII fold to themselves, and JSON objects here have
 /// no duplicates: the common case costs nothing.
 fn second_spelling(members: &Object) -> Option<&str> {
-    let plain = |name: &String| name.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase());
+    let plain = |name: &str| name.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase());
     if members.keys().all(plain) {
         return None;
     }
     let mut folded = BTreeSet::new();
-    members.keys().find(|name| !folded.insert(fold_case(name))).map(String::as_str)
+    members.keys().find(|name| !folded.insert(fold_case(name)))
 }
 
 /// The first name with a second spelling, and the way to it, innermost part first. The way is

@@ -1,5 +1,7 @@
 //! The members of an object: few, small and read in order, so a sorted list and not a tree.
 
+use std::borrow::Cow;
+
 use crate::json::Json;
 
 /// Members of a JSON object, in code point order of their names, each name once.
@@ -7,7 +9,21 @@ use crate::json::Json;
 /// Members are few or come all at once: [`Object::insert`] moves what follows, so whoever has
 /// many of them collects them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Object(Vec<(String, Json)>);
+pub struct Object(Vec<(Name, Json)>);
+
+/// A member's name. Those of [`USUAL`] take no room of their own.
+pub(super) type Name = Cow<'static, str>;
+
+/// The names that a document repeats for every target: most of what would be allocated.
+const USUAL: [&str; 5] = ["custom", "hashes", "length", "sha256", "sha512"];
+
+/// The name of a member that is read.
+pub(super) fn intern(name: &str) -> Name {
+    match USUAL.into_iter().find(|usual| *usual == name) {
+        Some(usual) => Cow::Borrowed(usual),
+        None => Cow::Owned(name.to_owned()),
+    }
+}
 
 impl Object {
     /// No members.
@@ -52,7 +68,7 @@ impl Object {
         match self.find(&name) {
             Ok(at) => self.0.get_mut(at).map(|(_, old)| std::mem::replace(old, value)),
             Err(at) => {
-                self.0.insert(at, (name, value));
+                self.0.insert(at, (name.into(), value));
                 None
             }
         }
@@ -65,18 +81,18 @@ impl Object {
     }
 
     /// Keeps the members that `keep` says.
-    pub fn retain(&mut self, mut keep: impl FnMut(&String, &mut Json) -> bool) {
+    pub fn retain(&mut self, mut keep: impl FnMut(&str, &mut Json) -> bool) {
         self.0.retain_mut(|(name, value)| keep(name, value));
     }
 
     /// All members.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&String, &Json)> + ExactSizeIterator {
-        self.0.iter().map(|(name, value)| (name, value))
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&str, &Json)> + ExactSizeIterator {
+        self.0.iter().map(|(name, value)| (&**name, value))
     }
 
     /// All names.
-    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &String> + ExactSizeIterator {
-        self.0.iter().map(|(name, _)| name)
+    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator {
+        self.0.iter().map(|(name, _)| &**name)
     }
 
     /// All values.
@@ -86,11 +102,11 @@ impl Object {
 
     /// All names, without the values.
     pub fn into_keys(self) -> impl DoubleEndedIterator<Item = String> + ExactSizeIterator {
-        self.0.into_iter().map(|(name, _)| name)
+        self.0.into_iter().map(|(name, _)| name.into_owned())
     }
 
     fn find(&self, name: &str) -> Result<usize, usize> {
-        self.0.binary_search_by(|(known, _)| known.as_str().cmp(name))
+        self.0.binary_search_by(|(known, _)| (**known).cmp(name))
     }
 }
 
@@ -99,7 +115,7 @@ impl Object {
 pub(super) struct Reading {
     sorted: Object,
     /// Of a long object that is not in order: sorted once, at the end.
-    unsorted: Vec<(String, Json)>,
+    unsorted: Vec<(Name, Json)>,
 }
 
 /// Up to so many members are put in their places one by one, whatever their order.
@@ -110,7 +126,7 @@ impl Reading {
     ///
     /// # Errors
     /// The name, if it is known to be there already.
-    pub(super) fn add(&mut self, name: String, value: Json) -> Result<(), String> {
+    pub(super) fn add(&mut self, name: Name, value: Json) -> Result<(), Name> {
         let Self { sorted: Object(sorted), unsorted } = self;
         let at = match sorted.last() {
             Some((last, _)) if *last >= name => {
@@ -133,7 +149,7 @@ impl Reading {
     ///
     /// # Errors
     /// A name that is there twice.
-    pub(super) fn finish(self) -> Result<Object, String> {
+    pub(super) fn finish(self) -> Result<Object, Name> {
         let Self { sorted: Object(mut members), unsorted } = self;
         if unsorted.is_empty() {
             return Ok(Object(members));
@@ -149,7 +165,7 @@ impl Reading {
 impl Extend<(String, Json)> for Object {
     /// Sets all these members; of several with one name, the last counts.
     fn extend<I: IntoIterator<Item = (String, Json)>>(&mut self, members: I) {
-        self.0.extend(members);
+        self.0.extend(members.into_iter().map(|(name, value)| (Name::from(name), value)));
         if !self.0.is_sorted_by(|(a, _), (b, _)| a < b) {
             self.0.sort_by(|(a, _), (b, _)| a.cmp(b));
             // The first of equals is kept, so the last value moves there.
@@ -181,22 +197,20 @@ impl<const N: usize> From<[(String, Json); N]> for Object {
 
 impl IntoIterator for Object {
     type Item = (String, Json);
-    type IntoIter = std::vec::IntoIter<Self::Item>;
+    type IntoIter = std::iter::Map<std::vec::IntoIter<(Name, Json)>, fn((Name, Json)) -> (String, Json)>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.0.into_iter().map(|(name, value)| (name.into_owned(), value))
     }
 }
 
 impl<'a> IntoIterator for &'a Object {
-    type Item = (&'a String, &'a Json);
-    type IntoIter = std::iter::Map<
-        std::slice::Iter<'a, (String, Json)>,
-        fn(&'a (String, Json)) -> (&'a String, &'a Json),
-    >;
+    type Item = (&'a str, &'a Json);
+    type IntoIter =
+        std::iter::Map<std::slice::Iter<'a, (Name, Json)>, fn(&'a (Name, Json)) -> (&'a str, &'a Json)>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.iter().map(|(name, value)| (name, value))
+        self.0.iter().map(|(name, value)| (&**name, value))
     }
 }
 
@@ -220,9 +234,9 @@ mod tests {
         assert_eq!((object.get("b"), object.get("c")), (Some(&Json::Integer(3)), None));
     }
 
-    fn read(names: impl IntoIterator<Item = String>) -> Result<Object, String> {
+    fn read(names: impl IntoIterator<Item = String>) -> Result<Object, Name> {
         let mut reading = Reading::default();
-        names.into_iter().try_for_each(|name| reading.add(name, Json::Null))?;
+        names.into_iter().try_for_each(|name| reading.add(intern(&name), Json::Null))?;
         reading.finish()
     }
 
@@ -235,8 +249,8 @@ mod tests {
             let names = || (0..count).map(|number| format!("{:04}", number * 7_919 % count));
             for twice in 0..10 {
                 let twice = format!("{:04}", twice * count / 10);
-                assert_eq!(read(names().chain([twice.clone()])), Err(twice.clone()));
-                assert_eq!(read([twice.clone()].into_iter().chain(names())), Err(twice));
+                assert_eq!(read(names().chain([twice.clone()])), Err(twice.clone().into()));
+                assert_eq!(read([twice.clone()].into_iter().chain(names())), Err(twice.into()));
             }
         }
     }

@@ -22,6 +22,7 @@ const PEM_BYTES: usize = 16 * 1024;
 #[derive(Clone)]
 pub struct PublicKey {
     spki: Arc<[u8]>,
+    fingerprint: Fingerprint,
     verifier: Verifier,
 }
 
@@ -121,8 +122,8 @@ impl PublicKey {
 
     /// SHA-256 of [`Self::to_spki_der`]: what tells keys apart.
     #[must_use]
-    pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new(Sha256Digest::of(&self.spki))
+    pub const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
     }
 
     /// The canonical `SubjectPublicKeyInfo` in DER: uncompressed point, RSA as
@@ -181,7 +182,8 @@ impl PublicKey {
             Verifier::Ed25519(key) => key.to_public_key_der().map_err(encoding)?.into_vec(),
             Verifier::RsaPss(key) => key.to_spki_der()?,
         };
-        Ok(Self { spki: spki.into(), verifier })
+        let fingerprint = Fingerprint::new(Sha256Digest::of(&spki));
+        Ok(Self { spki: spki.into(), fingerprint, verifier })
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -136,6 +136,8 @@ pub struct Verified<R> {
     dialect: Dialect,
     digest: Sha256Digest,
     signed_by: BTreeSet<Fingerprint>,
+    /// Made when it is first asked for: Notary's dialect hashes a second time for it.
+    described: Arc<OnceLock<MetaInfo>>,
 }
 
 impl<R> Verified<R> {
@@ -173,7 +175,14 @@ impl<R> Verified<R> {
 impl<R: Document> Verified<R> {
     fn new(payload: R, raw: RawMetadata<R>, signed_by: BTreeSet<Fingerprint>) -> Self {
         let digest = Sha256Digest::of(&raw.bytes);
-        Self { payload: Arc::new(payload), bytes: raw.bytes, dialect: raw.dialect, digest, signed_by }
+        Self {
+            payload: Arc::new(payload),
+            bytes: raw.bytes,
+            dialect: raw.dialect,
+            digest,
+            signed_by,
+            described: Arc::default(),
+        }
     }
 
     /// The version of the document.
@@ -192,7 +201,8 @@ impl<R: Document> Verified<R> {
     /// even where a version was reused.
     #[must_use]
     pub fn describe(&self) -> MetaInfo {
-        self.dialect.describe(self.version(), &self.bytes, self.digest)
+        let describe = || self.dialect.describe(self.version(), &self.bytes, self.digest);
+        self.described.get_or_init(describe).clone()
     }
 
     /// Verifies the same bytes against the keys of another delegator (C21): what one edge of

@@ -49,11 +49,8 @@ pub(super) fn wanted(path: &str) -> Option<Wanted> {
 }
 
 fn metadata(path: &str) -> Option<Wanted> {
-    let (repository, file) = path.rsplit_once("/metadata/")?;
-    if file.contains('/') {
-        return None;
-    }
-    let repository = decode(repository)?.parse().ok()?;
+    let (folder, file) = path.rsplit_once('/')?;
+    let repository = decode(folder.strip_suffix("/metadata")?)?.parse().ok()?;
     let (role, version) = wire::parse_document_file_name(&decode(file)?)?;
     // The timestamp has one name, whatever its version.
     let version = version.filter(|_| role != RoleName::Timestamp);

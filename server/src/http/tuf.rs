@@ -54,50 +54,52 @@ pub(crate) async fn get(State(app): State<Arc<App>>, request: Request) -> Respon
     response
 }
 
-async fn answer(app: &App, wanted: Option<Wanted>, request: Request) -> Response {
-    if !app.access.is_read_public() {
-        return answer_token(app, wanted, request).await;
-    }
-    let Some(wanted) = wanted else { return not_found() };
-    in_time(app, wanted, request).await
-}
-
 /// The timestamp comes from memory; everything else may wait for a disk, but not for ever.
-async fn in_time(app: &App, wanted: Wanted, request: Request) -> Response {
-    if matches!(wanted, Wanted::Metadata { role: RoleName::Timestamp, .. }) {
-        return serve(app, wanted, request).await;
+async fn answer(app: &App, wanted: Option<Wanted>, request: Request) -> Response {
+    match permitted(app, wanted, request.headers()) {
+        Err(refusal) => refusal,
+        Ok(Wanted::Metadata { repository, role: role @ RoleName::Timestamp, .. }) => {
+            let found = lookup::current(&*app.store, &repository, &role).await;
+            write(found, request.headers(), JSON, REVALIDATE)
+        }
+        // Boxed, or the answer to the other case would carry its room around.
+        Ok(wanted) => {
+            let answer = Box::pin(serve(app, wanted, request));
+            let answer = tokio::time::timeout(app.limits.request_time, answer).await;
+            answer.unwrap_or_else(|_| refuse(StatusCode::SERVICE_UNAVAILABLE, "too slow\n"))
+        }
     }
-    let answer = tokio::time::timeout(app.limits.request_time, serve(app, wanted, request)).await;
-    answer.unwrap_or_else(|_| refuse(StatusCode::SERVICE_UNAVAILABLE, "too slow\n"))
 }
 
 /// Checks the token before the store is asked: what is absent and what is forbidden are
 /// told apart by nothing, time included.
-async fn answer_token(app: &App, wanted: Option<Wanted>, request: Request) -> Response {
-    let caller = match app.access.identify(request.headers().get(header::AUTHORIZATION)) {
+#[expect(clippy::result_large_err, reason = "a refusal is the answer itself and is moved once")]
+fn permitted(app: &App, wanted: Option<Wanted>, headers: &HeaderMap) -> Result<Wanted, Response> {
+    if app.access.is_read_public() {
+        return wanted.ok_or_else(not_found);
+    }
+    let caller = match app.access.identify(headers.get(header::AUTHORIZATION)) {
         Ok(caller) => caller,
-        Err(AuthError::Unreadable) => return refuse(StatusCode::SERVICE_UNAVAILABLE, "unavailable\n"),
-        Err(_) => return unauthenticated(),
+        Err(AuthError::Unreadable) => {
+            return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "unavailable\n"));
+        }
+        Err(_) => return Err(unauthenticated()),
     };
     let may = |repository: &RepositoryName| caller.may(Right::Read, repository);
     match wanted {
-        Some(Wanted::Metadata { ref repository, .. }) if !may(repository) => not_found(),
+        Some(Wanted::Metadata { ref repository, .. }) if !may(repository) => Err(not_found()),
         Some(Wanted::Target(mut list)) => {
             list.retain(|(repository, _)| may(repository));
-            in_time(app, Wanted::Target(list), request).await
+            Ok(Wanted::Target(list))
         }
-        Some(wanted) => in_time(app, wanted, request).await,
-        None => not_found(),
+        Some(wanted) => Ok(wanted),
+        None => Err(not_found()),
     }
 }
 
 async fn serve(app: &App, wanted: Wanted, request: Request) -> Response {
     let store = &*app.store;
     match wanted {
-        Wanted::Metadata { repository, role: RoleName::Timestamp, .. } => {
-            let found = lookup::current(store, &repository, &RoleName::Timestamp).await;
-            write(found, request.headers(), JSON, REVALIDATE)
-        }
         Wanted::Metadata { repository, role, version: None } => {
             let found = lookup::current(store, &repository, &role).await;
             compress(write(found, request.headers(), JSON, REVALIDATE), request).await

@@ -10,8 +10,8 @@ use crate::store::HeadToken;
 
 /// Repositories kept.
 const KEPT: usize = 1024;
-/// Larger states are read again each time, in bytes of their documents.
-const LARGEST: usize = 1024 * 1024;
+/// Larger states are read again each time, in bytes of their documents: two of the largest.
+const LARGEST: usize = 10 * 1024 * 1024;
 /// What all states together may take in memory, roughly, in bytes.
 const ROOM: usize = 256 * 1024 * 1024;
 /// A value that was read from JSON, in bytes.
@@ -95,12 +95,9 @@ fn documents(state: &CurrentState) -> impl Iterator<Item = &[u8]> {
 
 /// What a document may take in memory: its text, and what was read from it.
 fn weight(document: &[u8]) -> usize {
-    let read = document.iter().map(|byte| match byte {
-        b',' => VALUE,
-        b'[' | b'{' => VALUE + CONTAINER,
-        _ => 0,
-    });
-    document.len() + read.sum::<usize>()
+    let commas = memchr::memchr_iter(b',', document).count();
+    let brackets = memchr::memchr2_iter(b'[', b'{', document).count();
+    document.len() + commas * VALUE + brackets * (VALUE + CONTAINER)
 }
 
 #[cfg(test)]

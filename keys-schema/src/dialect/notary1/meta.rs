@@ -1,7 +1,7 @@
 //! What one document says of another, and of targets: length and digests in base64.
 
 use crate::dialect::InvalidMetadata;
-use crate::dialect::fields::Fields;
+use crate::dialect::fields::{At, Fields};
 use crate::dialect::notary1::{decode_base64, encode_base64, integer};
 use crate::digest::{Hashes, Sha256Digest, Sha512Digest};
 use crate::json::{Json, Object};
@@ -11,7 +11,7 @@ use crate::metadata::MetaInfo;
 pub(crate) fn read_info(value: &Json, at: String) -> Result<MetaInfo, InvalidMetadata> {
     let mut fields = Fields::of(value, at)?;
     let length = fields.need("length", "a number", Json::as_u64)?;
-    let hashes = read_hashes(fields.need("hashes", "an object", Some)?, fields.path("hashes"))?;
+    let hashes = read_hashes(fields.need("hashes", "an object", Some)?, &fields.at("hashes"))?;
     if hashes.as_sha256().is_none() {
         return Err(fields.wrong("hashes", "an object with sha256"));
     }
@@ -32,7 +32,7 @@ pub(crate) fn write_info(info: &MetaInfo) -> Json {
 
 /// Listed digests of unknown algorithms are passed over; if only such are listed, the
 /// object can never be verified and the document is refused (C27).
-pub(crate) fn read_hashes(value: &Json, at: String) -> Result<Hashes, InvalidMetadata> {
+pub(crate) fn read_hashes(value: &Json, at: &At<'_>) -> Result<Hashes, InvalidMetadata> {
     let mut fields = Fields::of(value, at.clone())?;
     let sha256 =
         fields.optional("sha256", "32 bytes in base64", |v| bytes(v).map(Sha256Digest::from_bytes))?;
@@ -43,8 +43,10 @@ pub(crate) fn read_hashes(value: &Json, at: String) -> Result<Hashes, InvalidMet
             return Err(InvalidMetadata::Member { at: format!("{at}.{name}"), expected: "base64" });
         }
     }
-    Hashes::new(sha256, sha512)
-        .ok_or(InvalidMetadata::Member { at, expected: "an object with sha256 or sha512" })
+    Hashes::new(sha256, sha512).ok_or_else(|| InvalidMetadata::Member {
+        at: at.to_string(),
+        expected: "an object with sha256 or sha512",
+    })
 }
 
 pub(crate) fn write_hashes(hashes: &Hashes) -> Json {

@@ -1,7 +1,7 @@
 //! Targets and delegations.
 
 use crate::dialect::InvalidMetadata;
-use crate::dialect::fields::{Fields, refuse_case_variants};
+use crate::dialect::fields::{At, Fields, refuse_case_variants};
 use crate::dialect::notary1::key::{read_role_keys, read_table, write_role_keys, write_table};
 use crate::dialect::notary1::meta::{read_hashes, write_hashes};
 use crate::dialect::notary1::{integer, list, read_header, role_from_wire, role_to_wire, write_header};
@@ -15,9 +15,10 @@ pub(crate) fn decode(signed: &Object) -> Result<Targets, InvalidMetadata> {
     let mut fields = Fields::new(signed, "targets")?;
     let header = read_header(&mut fields, "Targets")?;
     let listed = fields.need("targets", "an object", Json::as_object)?;
+    let place = At::from("targets.targets");
     let targets = listed
         .iter()
-        .map(|(name, info)| Ok((name.clone(), read_target(info, name)?)))
+        .map(|(name, info)| Ok((name.to_owned(), read_target(info, place.below(name))?)))
         .collect::<Result<_, InvalidMetadata>>()?;
     let delegations = match fields.take("delegations") {
         Some(value) => read_delegations(value)?,
@@ -43,10 +44,10 @@ pub(crate) fn encode(targets: &Targets) -> Object {
     signed
 }
 
-fn read_target(value: &Json, name: &str) -> Result<TargetInfo, InvalidMetadata> {
-    let mut fields = Fields::of(value, format!("targets.targets.{name}"))?;
+fn read_target(value: &Json, at: At<'_>) -> Result<TargetInfo, InvalidMetadata> {
+    let mut fields = Fields::of(value, at)?;
     let length = fields.need("length", "a number", Json::as_u64)?;
-    let hashes = read_hashes(fields.need("hashes", "an object", Some)?, fields.path("hashes"))?;
+    let hashes = read_hashes(fields.need("hashes", "an object", Some)?, &fields.at("hashes"))?;
     let custom = fields.take("custom").cloned();
     if let Some(custom) = &custom {
         refuse_case_variants(custom, &fields.path("custom"))?;

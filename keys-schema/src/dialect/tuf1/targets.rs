@@ -29,7 +29,7 @@ pub(crate) fn decode(signed: &Object) -> Result<Targets, InvalidMetadata> {
     let at = At::from("targets.targets");
     let targets = listed
         .iter()
-        .map(|(name, info)| Ok((name.clone(), read_target(info, at.below(name))?)))
+        .map(|(name, info)| Ok((name.to_owned(), read_target(info, at.below(name))?)))
         .collect::<Result<_, InvalidMetadata>>()?;
     let delegations = match fields.take("delegations") {
         Some(value) => Some(read_delegations(value)?),

@@ -46,15 +46,16 @@ pub(super) async fn post(
         base: Base::Latest,
         operation: None,
         documents: documents
-            .into_iter()
-            .map(|(role, bytes)| Uploaded { role, version: None, bytes })
+            .iter()
+            .map(|(role, bytes)| Uploaded { role: role.clone(), version: None, bytes: bytes.clone() })
             .collect(),
         targets: Vec::new(),
         actor: caller.name().to_owned(),
     };
     let result = app.publisher.publish(upload).await;
     app.metrics.publish(outcome(&result));
-    let published = result?.published;
+    let published =
+        result.map_err(|failure| malformed(&documents).unwrap_or_else(|| failure.into()))?.published;
     tracing::info!(%repository, token = %published.token, position = published.position.0, "published");
     Ok(empty())
 }
@@ -69,9 +70,6 @@ async fn read(parts: &mut Parts) -> Result<BTreeMap<RoleName, Bytes>, Refusal> {
         let role = wire::uploaded_role(name).map_err(|name| Refusal::with_text(Code::InvalidRole, name))?;
         let name = notary1::role_to_wire(&role);
         let bytes = part.bytes(role.byte_limit(), &name).await?;
-        if let Err(error) = serde_json::from_slice::<Envelope>(&bytes) {
-            return Err(Refusal::with_text(Code::MalformedJson, format!("{name}: {error}")));
-        }
         // Notary lets the last one win, and nobody knows which one was meant.
         if let Some(other) = documents.insert(role.clone(), bytes.clone())
             && other != bytes
@@ -80,6 +78,17 @@ async fn read(parts: &mut Parts) -> Result<BTreeMap<RoleName, Bytes>, Refusal> {
             return Err(Refusal::update(Some(&role), text));
         }
     }
-    documents.remove(&RoleName::Timestamp);
+    if let Some(timestamp) = documents.remove_entry(&RoleName::Timestamp) {
+        malformed(&BTreeMap::from([timestamp])).map_or(Ok(()), Err)?;
+    }
     Ok(documents)
+}
+
+/// What to say of the first document that is none at all. Only asked once an upload was refused:
+/// to read all of a long document once more takes time that the accepted ones need not spend.
+fn malformed(documents: &BTreeMap<RoleName, Bytes>) -> Option<Refusal> {
+    documents.iter().find_map(|(role, bytes)| {
+        let error = serde_json::from_slice::<Envelope>(bytes).err()?;
+        Some(Refusal::with_text(Code::MalformedJson, format!("{}: {error}", notary1::role_to_wire(role))))
+    })
 }

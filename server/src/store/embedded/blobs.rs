@@ -42,20 +42,24 @@ impl Blobs {
     pub(super) fn store(&self, digest: Sha256Digest, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.path(digest);
         let folder = path.parent().unwrap_or(&self.folder);
-        self.make_durable(folder)?;
-        if fs::read(&path).is_ok_and(|found| Sha256Digest::of(&found) == digest) {
-            return sync_folder(folder);
+        fs::create_dir_all(folder).map_err(at("create", folder))?;
+        if !fs::read(&path).is_ok_and(|found| Sha256Digest::of(&found) == digest) {
+            self.write(bytes, &path)?;
         }
+        self.make_durable(folder)
+    }
+
+    /// Writes `bytes` beside the other files, and gives them their name once they are durable.
+    fn write(&self, bytes: &[u8], path: &Path) -> Result<(), StoreError> {
         let number = self.temporary.fetch_add(1, Ordering::Relaxed);
         let beside = self.folder.join(format!("tmp-{number}"));
         let written =
-            write(&beside, bytes).and_then(|()| fs::rename(&beside, &path).map_err(at("rename", &beside)));
+            write(&beside, bytes).and_then(|()| fs::rename(&beside, path).map_err(at("rename", &beside)));
         if written.is_err() {
             // The value is refused; a file left over costs only space and is cleared at the next start.
             drop(fs::remove_file(&beside));
         }
-        written?;
-        sync_folder(folder)
+        written
     }
 
     /// Reads a blob and compares it with its digest.
@@ -90,17 +94,18 @@ impl Blobs {
         Ok(())
     }
 
-    /// Makes `ab/cd` and the names that lead there durable, once per process.
+    /// Makes the names in `ab/cd` durable, and once per process those that lead there. Last of
+    /// all, one after the other: a file system that commits everything at once has then nothing
+    /// left to do after the first.
     fn make_durable(&self, folder: &Path) -> Result<(), StoreError> {
-        // Held throughout: another value may go on only when the folder really is durable.
-        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
-        if durable.contains(folder) {
+        sync_folder(folder)?;
+        let lock = || self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock().contains(folder) {
             return Ok(());
         }
-        fs::create_dir_all(folder).map_err(at("create", folder))?;
         sync_folder(folder.parent().unwrap_or(&self.folder))?;
         sync_folder(&self.folder)?;
-        durable.insert(folder.to_owned());
+        lock().insert(folder.to_owned());
         Ok(())
     }
 }
