@@ -78,7 +78,10 @@ pub fn create_folder(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// The system refuses, or the file exists and shall be kept. Nothing is left behind.
 pub fn write_whole(path: &Path, bytes: &[u8], mode: u32, existing: Existing) -> io::Result<()> {
-    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let folder = match path.parent().ok_or(io::ErrorKind::InvalidInput)? {
+        here if here.as_os_str().is_empty() => Path::new("."),
+        folder => folder,
+    };
     let mut file = tempfile::Builder::new().prefix(HALF_WRITTEN).tempfile_in(folder)?;
     file.write_all(bytes)?;
     if mode != 0o600 {
@@ -86,10 +89,16 @@ pub fn write_whole(path: &Path, bytes: &[u8], mode: u32, existing: Existing) -> 
     }
     file.as_file().sync_all()?;
     match existing {
-        Existing::Keep => file.persist_noclobber(path)?,
-        Existing::Replace => file.persist(path)?,
-    };
-    sync_folder(folder)
+        Existing::Replace => {
+            file.persist(path)?;
+            sync_folder(folder)
+        }
+        Existing::Keep => {
+            file.persist_noclobber(path)?;
+            // Whoever hears of an error takes it that the file is not there.
+            sync_folder(folder).inspect_err(|_| drop(fs::remove_file(path)))
+        }
+    }
 }
 
 /// Removes what writers left in `folder` that were killed. Nobody may be writing there.

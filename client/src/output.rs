@@ -68,6 +68,11 @@ impl Output {
         print(bytes)
     }
 
+    /// Shows a report that a question follows, so that stdout keeps one answer.
+    pub fn show<R: Report>(&self, report: &R) {
+        eprintln!("{}", words(&report.text()));
+    }
+
     /// Says something that is no answer.
     pub fn say(&self, text: &str) {
         if !self.quiet && !self.is_json() {
@@ -125,18 +130,26 @@ fn words(text: &str) -> String {
     plain(text, |c| c.escape_default().to_string())
 }
 
-/// `text` with every control character but line ends and tabs written by `escape`. In JSON, where
-/// only strings can hold them, `\uXXXX` says the same.
+/// `text` with every control character but line ends and tabs, and every hidden one, written by
+/// `escape`. In JSON, where only strings can hold them, `\uXXXX` says the same.
 fn plain(text: &str, escape: impl Fn(char) -> String) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '\n' | '\t' => plain.push(c),
-            c if c.is_control() => plain.push_str(&escape(c)),
+            c if c.is_control() || is_hidden(c) => plain.push_str(&escape(c)),
             c => plain.push(c),
         }
     }
     plain
+}
+
+/// What turns the direction of writing, or shows as nothing: the names of roles may hold it, and who
+/// is asked to sign must not see another name than there is.
+const fn is_hidden(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 fn print(bytes: &[u8]) -> io::Result<()> {
@@ -150,6 +163,13 @@ fn print(bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hidden_characters_are_written_out() {
+        assert_eq!(words("ali\u{200b}ce \u{202e}toor"), "ali\\u{200b}ce \\u{202e}toor");
+        let json = plain("\"ali\u{feff}ce\"", |c| format!("\\u{:04x}", u32::from(c)));
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), "ali\u{feff}ce");
+    }
 
     #[test]
     fn control_characters_are_written_out() {

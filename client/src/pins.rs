@@ -21,6 +21,7 @@ use crate::home::{self, Existing, Home};
 const VERSION: u32 = 1;
 /// Largest file, in bytes.
 const FILE_BYTES: u64 = 4 * 1024 * 1024;
+const TOO_LARGE: &str = "larger than 4 MiB";
 
 /// All pins of a home.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,6 +79,14 @@ impl fmt::Display for Mode {
     }
 }
 
+impl Pin {
+    /// Whether both say the same, of whatever repositories.
+    #[must_use]
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        (self.mode, &self.root, &self.server) == (other.mode, &other.root, &other.server)
+    }
+}
+
 /// What is known about a root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PinnedRoot {
@@ -110,6 +119,15 @@ impl Scope {
                 repository.as_str().strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with('/'))
             }
             Self::Repository(name) => name == repository,
+        }
+    }
+
+    /// Whether all that is in `other` is in this one as well.
+    #[must_use]
+    pub fn holds(&self, other: &Self) -> bool {
+        match other {
+            Self::Repository(name) => self.covers(name),
+            Self::Below(prefix) => self == other || (matches!(self, Self::Below(_)) && self.covers(prefix)),
         }
     }
 
@@ -207,7 +225,7 @@ impl Pins {
         match fs::metadata(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(io(error.to_string())),
-            Ok(found) if found.len() > FILE_BYTES => return Err(io("larger than 4 MiB".to_owned())),
+            Ok(found) if found.len() > FILE_BYTES => return Err(io(TOO_LARGE.to_owned())),
             Ok(_) => {}
         }
         let text = fs::read_to_string(&path).map_err(|error| io(error.to_string()))?;
@@ -232,7 +250,12 @@ impl Pins {
         let _lock = home::lock(&lock_path(&path)).map_err(io)?;
         let mut pins = Self::load(home)?;
         let done = change(&mut pins)?;
-        home::write_whole(&path, pins.to_text().as_bytes(), 0o600, Existing::Replace).map_err(io)?;
+        let text = pins.to_text();
+        // What cannot be read again would take all trust away.
+        if text.len() as u64 > FILE_BYTES {
+            return Err(PinsError::Io { action: "write", path, reason: TOO_LARGE.to_owned() });
+        }
+        home::write_whole(&path, text.as_bytes(), 0o600, Existing::Replace).map_err(io)?;
         Ok(done)
     }
 
@@ -248,6 +271,13 @@ impl Pins {
         self.pins.iter().filter(|pin| pin.scope.covers(repository)).max_by_key(|pin| pin.scope.rank())
     }
 
+    /// The most specific pin for all of `scope`: what it says of that would be overruled by another
+    /// pin with this scope.
+    #[must_use]
+    pub fn over(&self, scope: &Scope) -> Option<&Pin> {
+        self.pins.iter().filter(|pin| pin.scope.holds(scope)).max_by_key(|pin| pin.scope.rank())
+    }
+
     /// Adds a pin.
     ///
     /// # Errors
@@ -259,8 +289,10 @@ impl Pins {
             }
             return Err(PinsError::Exists { scope: pin.scope });
         }
-        self.pins.push(pin);
-        self.pins.sort_by_key(|pin| pin.scope.to_string());
+        // Not by sorting all of them anew: a backup may bring as many as fit into a file.
+        let text = pin.scope.to_string();
+        let at = self.pins.partition_point(|known| known.scope.to_string() < text);
+        self.pins.insert(at, pin);
         Ok(())
     }
 
@@ -274,7 +306,15 @@ impl Pins {
         Ok(self.pins.remove(at))
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads the content of a file of pins.
+    ///
+    /// # Errors
+    /// Where and why it is none.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        // Pins of a backup come here as well: more of them than a home can have take minutes.
+        if text.len() as u64 > FILE_BYTES {
+            return Err(TOO_LARGE.to_owned());
+        }
         let file: File = toml::from_str(text).map_err(|error| crate::config::one_line(&error))?;
         if file.version != VERSION {
             return Err(format!("version {} is unknown, this program knows {VERSION}", file.version));
@@ -287,10 +327,13 @@ impl Pins {
             }
             pins.pins.push(pin);
         }
+        pins.pins.sort_by_cached_key(|pin| pin.scope.to_string());
         Ok(pins)
     }
 
-    fn to_text(&self) -> String {
+    /// The content of the file of pins.
+    #[must_use]
+    pub fn to_text(&self) -> String {
         let file = File { version: VERSION, pin: self.pins.iter().map(Entry::from).collect() };
         #[expect(clippy::expect_used, reason = "texts, numbers and lists always have a TOML form")]
         let text = toml::to_string(&file).expect("plain values");
@@ -442,6 +485,39 @@ mod tests {
         ] {
             let found = pins.find(&repository.parse().unwrap()).map(|pin| pin.root.clone());
             assert_eq!(found, expected.map(document), "{repository}");
+        }
+    }
+
+    #[test]
+    fn more_than_a_home_can_have_are_not_read_or_written() {
+        let many = "# ".repeat(FILE_BYTES as usize / 2) + "\nversion = 1\n";
+        assert_eq!(Pins::parse(&many), Err(TOO_LARGE.to_owned()));
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path().to_owned());
+        let filled = |pins: &mut Pins| {
+            pins.pins = vec![pin(&format!("reg.example.com/{}", "a".repeat(200)), 1); 20_000];
+            Ok(())
+        };
+        assert!(matches!(Pins::update(&home, filled), Err(PinsError::Io { action: "write", .. })));
+        assert_eq!(Pins::load(&home).unwrap(), Pins::default());
+    }
+
+    #[test]
+    fn a_narrower_scope_is_under_the_wider_one() {
+        let mut pins = Pins::default();
+        pins.add(pin("reg.example.com/team/**", 1)).unwrap();
+        pins.add(pin("reg.example.com/team/app", 2)).unwrap();
+        for (scope, over) in [
+            ("reg.example.com/team/app", Some(2)),
+            ("reg.example.com/team/other", Some(1)),
+            ("reg.example.com/team/app/**", Some(1)),
+            ("reg.example.com/team/**", Some(1)),
+            ("reg.example.com/team", None),
+            ("reg.example.com/**", None),
+            ("reg.example.com/teams/app", None),
+        ] {
+            let found = pins.over(&scope.parse().unwrap()).map(|pin| pin.root.clone());
+            assert_eq!(found, over.map(document), "{scope}");
         }
     }
 

@@ -9,9 +9,14 @@ use bulla_keys_schema::names::RepositoryName;
 use zeroize::Zeroizing;
 
 use crate::adapter::Patience;
+pub use crate::adapter::backup_file;
+pub use crate::adapter::backup_passphrase::{
+    BackupPassphrase, BackupPassphraseError, VARIABLE as BACKUP_PASSPHRASE,
+};
 use crate::adapter::connection::Connection;
 pub use crate::adapter::connection::InvalidConnection;
 use crate::adapter::key_files::KeyFiles;
+use crate::adapter::key_sources::Surroundings;
 use crate::adapter::no_server::NoServer;
 use crate::adapter::notary_http::NotaryHttp;
 use crate::adapter::oci_credentials::CredentialSources;
@@ -27,7 +32,7 @@ use crate::flow::Ports;
 use crate::flow::key::KeyPorts;
 use crate::home::Home;
 use crate::pins::{Mode, Pins};
-use crate::port::TrustServer;
+use crate::port::{KeySources, TrustServer};
 
 /// The variable that holds the token for the trust server. Not a flag: flags are visible to
 /// every user of the machine.
@@ -114,11 +119,31 @@ impl Settings {
             Box::new(Tty),
         );
         Local {
-            keys: KeyFiles::new(self.home.keys()),
+            keys: KeyFiles::new(self.home.keys())
+                .with_loading(Box::new(surroundings()), Box::new(SystemClock)),
+            sources: surroundings(),
             passphrases: unattended.with_replacement(replacement),
             entropy: OsEntropy,
             clock: SystemClock,
         }
+    }
+
+    /// The same with the pins, the cache and the keys of another folder.
+    #[must_use]
+    pub fn at(&self, home: Home) -> Self {
+        Self { home, ..self.clone() }
+    }
+
+    /// Where the passphrase of a backup comes from. There, `--passphrase-file` is its own.
+    #[must_use]
+    pub fn backup_passphrase(&self) -> BackupPassphrase {
+        BackupPassphrase::new(Box::new(|name| std::env::var_os(name)), self.args.passphrase_file.clone())
+    }
+
+    /// Where the passphrases of the keys in a backup come from.
+    #[must_use]
+    pub fn passphrases_in_backup(&self) -> Unattended {
+        Unattended::new(Box::new(|name| std::env::var_os(name)), None, Box::new(Tty))
     }
 
     /// How the metadata of `repository` is written, as its pin says; without a pin, the usual
@@ -136,6 +161,14 @@ impl Settings {
     /// Certificates or pins cannot be read, or the token is none.
     pub fn world(&self, repository: &RepositoryName) -> anyhow::Result<World> {
         self.world_in(repository, self.mode(repository)?)
+    }
+
+    /// What is known of `repository` without asking anybody.
+    ///
+    /// # Errors
+    /// As for [`Self::world`].
+    pub fn world_offline(&self, repository: &RepositoryName) -> anyhow::Result<World> {
+        Ok(World { server: Box::new(NoServer), ..self.world(repository)? })
     }
 
     /// Everything, for a repository that is to be begun in `mode`.
@@ -189,6 +222,7 @@ impl Settings {
 /// Keys, passphrases, randomness and time.
 pub struct Local {
     keys: KeyFiles,
+    sources: Surroundings,
     passphrases: Unattended,
     entropy: OsEntropy,
     clock: SystemClock,
@@ -205,6 +239,16 @@ impl Local {
             clock: &self.clock,
         }
     }
+
+    /// Private keys that lie outside of the home.
+    #[must_use]
+    pub const fn sources(&self) -> &dyn KeySources {
+        &self.sources
+    }
+}
+
+fn surroundings() -> Surroundings {
+    Surroundings::new(Box::new(|name| std::env::var_os(name)))
 }
 
 /// The real world.
@@ -219,11 +263,24 @@ impl World {
     /// As the flows want it.
     #[must_use]
     pub fn ports(&self) -> Ports<'_> {
-        let Local { keys, passphrases, entropy, clock } = &self.local;
+        let Local { keys, passphrases, entropy, clock, .. } = &self.local;
         let (server, home) = (self.server.as_ref(), &self.home);
         Ports { server, registry: &self.registry, keys, passphrases, entropy, clock, home }
     }
 }
+
+/// Asks a person at the terminal; anything but a clear yes is a no.
+///
+/// # Errors
+/// There is nobody to ask.
+pub fn ask(question: &str) -> Result<bool, NobodyToAsk> {
+    crate::adapter::tty::ask_yes_no(question).map_err(|_| NobodyToAsk)
+}
+
+/// There is no terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no terminal to ask on")]
+pub struct NobodyToAsk;
 
 /// There is no folder to keep anything in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -16,6 +16,7 @@
 )]
 
 pub mod author;
+pub mod backup;
 pub mod canonical;
 pub mod dialect;
 pub mod digest;
@@ -24,6 +25,7 @@ pub mod key;
 pub mod limits;
 pub mod metadata;
 pub mod names;
+pub mod request;
 pub mod time;
 pub mod verify;
 pub mod wire;

@@ -44,3 +44,17 @@ pub const ROLE_NAME_BYTES: usize = 256;
 pub const TARGET_PATH_BYTES: usize = 1_024;
 /// Longest path pattern, in bytes.
 pub const PATTERN_BYTES: usize = 1_024;
+/// Largest signing request, in bytes of its JSON text.
+pub const REQUEST_BYTES: usize = 8 * 1024 * 1024;
+/// Largest signing request when it is made: the rest is room for signatures.
+pub const NEW_REQUEST_BYTES: usize = 7 * 1024 * 1024;
+/// Largest signing request with the documents that a machine without network needs to judge it.
+pub const EXPORT_BYTES: usize = 64 * 1024 * 1024;
+/// Largest file of signatures, in bytes of its JSON text.
+pub const SIGNATURE_FILE_BYTES: usize = 1024 * 1024;
+/// Documents in one signing request.
+pub const REQUEST_DOCUMENTS: usize = 34;
+/// Longest time that a signing request stays open, in seconds: 90 days.
+pub const REQUEST_SECONDS: i64 = 90 * 24 * 60 * 60;
+/// Longest free text in a signing request, in characters.
+pub const REQUEST_TEXT: usize = 500;

@@ -3,6 +3,8 @@
 //! Only the shapes: who may send what, and what a server answers when, is told by the
 //! server's router. Requests refuse unknown members; answers may grow new ones.
 
+mod requests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -12,6 +14,8 @@ use crate::digest::Sha256Digest;
 use crate::metadata::Version;
 use crate::names::{RepositoryName, RoleName};
 use crate::time::UtcTime;
+
+pub use requests::{RequestList, RequestProgress, RequestSummary};
 
 /// Where the API starts.
 pub const API: &str = "/api/v1";
@@ -239,6 +243,15 @@ pub enum ProblemCode {
     MethodNotAllowed,
     /// 408: the request came too slowly.
     RequestTimeout,
+    /// 409: there is another signing request with this id.
+    RequestExists,
+    /// 409: a signing request that can never be completed, because the repository went on
+    /// without it, or its time is over.
+    RequestStale,
+    /// 409: there is no room for a further signing request.
+    RequestsFull,
+    /// 410: the signing request was published or cancelled.
+    RequestClosed,
     /// 412: the repository is not in the state that the caller built on; read and redo.
     ConcurrentChange,
     /// 413: body, part or number of parts beyond the limits.
@@ -268,6 +281,8 @@ impl ProblemCode {
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
+            Self::RequestExists | Self::RequestStale | Self::RequestsFull => 409,
+            Self::RequestClosed => 410,
             Self::ConcurrentChange => 412,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
@@ -288,6 +303,10 @@ impl ProblemCode {
             Self::NotFound => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::RequestTimeout => "request-timeout",
+            Self::RequestExists => "request-exists",
+            Self::RequestStale => "request-stale",
+            Self::RequestsFull => "requests-full",
+            Self::RequestClosed => "request-closed",
             Self::ConcurrentChange => "concurrent-change",
             Self::TooLarge => "too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
@@ -309,6 +328,10 @@ impl ProblemCode {
             Self::NotFound => "not found",
             Self::MethodNotAllowed => "method not allowed",
             Self::RequestTimeout => "request came too slowly",
+            Self::RequestExists => "signing request exists",
+            Self::RequestStale => "signing request is stale",
+            Self::RequestsFull => "too many signing requests",
+            Self::RequestClosed => "signing request is closed",
             Self::ConcurrentChange => "the repository has changed meanwhile",
             Self::TooLarge => "request too large",
             Self::UnsupportedMediaType => "unsupported media type",
@@ -510,6 +533,10 @@ mod tests {
             ProblemCode::NotFound,
             ProblemCode::MethodNotAllowed,
             ProblemCode::RequestTimeout,
+            ProblemCode::RequestExists,
+            ProblemCode::RequestStale,
+            ProblemCode::RequestsFull,
+            ProblemCode::RequestClosed,
             ProblemCode::ConcurrentChange,
             ProblemCode::TooLarge,
             ProblemCode::UnsupportedMediaType,

@@ -20,6 +20,8 @@ mod attack;
 mod cost;
 #[path = "attacks/delegations.rs"]
 mod delegations;
+#[path = "attacks/ends.rs"]
+mod ends;
 #[path = "attacks/fixture.rs"]
 mod fixture;
 #[path = "attacks/formats.rs"]
@@ -30,6 +32,8 @@ mod life;
 mod online;
 #[path = "attacks/properties.rs"]
 mod properties;
+#[path = "attacks/revocations.rs"]
+mod revocations;
 #[path = "attacks/roots.rs"]
 mod roots;
 mod support;
@@ -44,9 +48,16 @@ use std::fs;
 use attack::Attack;
 
 fn attacks() -> impl Iterator<Item = &'static Attack> {
-    [roots::ATTACKS, online::ATTACKS, targets::ATTACKS, delegations::ATTACKS, formats::ATTACKS]
-        .into_iter()
-        .flatten()
+    let all = [
+        roots::ATTACKS,
+        online::ATTACKS,
+        targets::ATTACKS,
+        delegations::ATTACKS,
+        formats::ATTACKS,
+        revocations::ATTACKS,
+        ends::ATTACKS,
+    ];
+    all.into_iter().flatten()
 }
 
 fn regenerates() -> bool {

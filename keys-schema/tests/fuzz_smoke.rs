@@ -15,6 +15,9 @@
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
+use bulla_keys_schema::backup::{Backup, BackupId, BackupKey, KnownRoots, Split, split};
+use bulla_keys_schema::dialect::Dialect;
+use bulla_keys_schema::key::{KeySidecar, PublicKey, SealedKey};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -130,6 +133,18 @@ const SEEDS: &[(&str, &str)] = &[
     ("notary_role", "targets/alice/x\ntargets/targets/root"),
     ("notary_role", "targets/root\nroot"),
     ("notary_time", "2030-01-02T03:04:05.123456789+02:00"),
+    (
+        "signatures",
+        r#"{"schema_version":1,"kind":"signatures","request":"00112233445566778899aabbccddeeff","repository":"a/b","signatures":[{"role":"root","payload_sha256":"0101010101010101010101010101010101010101010101010101010101010101","key":"0202020202020202020202020202020202020202020202020202020202020202","signature":"AAEC"}]}"#,
+    ),
+    (
+        "signing_request",
+        r#"{"schema_version":1,"kind":"signing-request","id":"00112233445566778899aabbccddeeff","repository":"a/b","mode":"spec","base":[],"reason":"x","created_by":"y","created_at":"2030-01-02T03:04:05Z","not_after":"2030-01-03T03:04:05Z","documents":[{"role":"root","metadata":"eyJzaWduZWQiOnsiX3R5cGUiOiJyb290Iiwic3BlY192ZXJzaW9uIjoiMS4wLjAiLCJ2ZXJzaW9uIjoxLCJleHBpcmVzIjoiMjAzMS0wMS0wMlQwMzowNDowNVoiLCJjb25zaXN0ZW50X3NuYXBzaG90Ijp0cnVlLCJrZXlzIjp7ImsiOnsia2V5dHlwZSI6ImVkMjU1MTkiLCJzY2hlbWUiOiJlZDI1NTE5Iiwia2V5dmFsIjp7InB1YmxpYyI6ImQ3NWE5ODAxODJiMTBhYjdkNTRiZmVkM2M5NjQwNzNhMGVlMTcyZjNkYWE2MjMyNWFmMDIxYTY4ZjcwNzUxMWEifX0sInMiOnsia2V5dHlwZSI6ImVkMjU1MTkiLCJzY2hlbWUiOiJlZDI1NTE5Iiwia2V5dmFsIjp7InB1YmxpYyI6IjNkNDAxN2MzZTg0Mzg5NWE5MmI3MGFhNzRkMWI3ZWJjOWM5ODJjY2YyZWM0OTY4Y2MwY2Q1NWYxMmFmNDY2MGMifX19LCJyb2xlcyI6eyJyb290Ijp7ImtleWlkcyI6WyJrIl0sInRocmVzaG9sZCI6MX0sInRhcmdldHMiOnsia2V5aWRzIjpbImsiXSwidGhyZXNob2xkIjoxfSwic25hcHNob3QiOnsia2V5aWRzIjpbInMiXSwidGhyZXNob2xkIjoxfSwidGltZXN0YW1wIjp7ImtleWlkcyI6WyJzIl0sInRocmVzaG9sZCI6MX19fSwic2lnbmF0dXJlcyI6W119"},{"role":"targets","metadata":"eyJzaWduZWQiOnsiX3R5cGUiOiJ0YXJnZXRzIiwic3BlY192ZXJzaW9uIjoiMS4wLjAiLCJ2ZXJzaW9uIjoxLCJleHBpcmVzIjoiMjAzMS0wMS0wMlQwMzowNDowNVoiLCJ0YXJnZXRzIjp7fX0sInNpZ25hdHVyZXMiOltdfQ=="}],"files":[],"holders":[{"fingerprint":"0101010101010101010101010101010101010101010101010101010101010101","name":"z"}]}"#,
+    ),
+    (
+        "signing_request_export",
+        r#"{"schema_version":1,"kind":"signing-request-export","request":{"schema_version":1,"kind":"signing-request","id":"00112233445566778899aabbccddeeff","repository":"a/b","mode":"spec","base":[],"reason":"x","created_by":"y","created_at":"2030-01-02T03:04:05Z","not_after":"2030-01-03T03:04:05Z","documents":[{"role":"root","metadata":"eyJzaWduZWQiOnsiX3R5cGUiOiJyb290Iiwic3BlY192ZXJzaW9uIjoiMS4wLjAiLCJ2ZXJzaW9uIjoxLCJleHBpcmVzIjoiMjAzMS0wMS0wMlQwMzowNDowNVoiLCJjb25zaXN0ZW50X3NuYXBzaG90Ijp0cnVlLCJrZXlzIjp7ImsiOnsia2V5dHlwZSI6ImVkMjU1MTkiLCJzY2hlbWUiOiJlZDI1NTE5Iiwia2V5dmFsIjp7InB1YmxpYyI6ImQ3NWE5ODAxODJiMTBhYjdkNTRiZmVkM2M5NjQwNzNhMGVlMTcyZjNkYWE2MjMyNWFmMDIxYTY4ZjcwNzUxMWEifX0sInMiOnsia2V5dHlwZSI6ImVkMjU1MTkiLCJzY2hlbWUiOiJlZDI1NTE5Iiwia2V5dmFsIjp7InB1YmxpYyI6IjNkNDAxN2MzZTg0Mzg5NWE5MmI3MGFhNzRkMWI3ZWJjOWM5ODJjY2YyZWM0OTY4Y2MwY2Q1NWYxMmFmNDY2MGMifX19LCJyb2xlcyI6eyJyb290Ijp7ImtleWlkcyI6WyJrIl0sInRocmVzaG9sZCI6MX0sInRhcmdldHMiOnsia2V5aWRzIjpbImsiXSwidGhyZXNob2xkIjoxfSwic25hcHNob3QiOnsia2V5aWRzIjpbInMiXSwidGhyZXNob2xkIjoxfSwidGltZXN0YW1wIjp7ImtleWlkcyI6WyJzIl0sInRocmVzaG9sZCI6MX19fSwic2lnbmF0dXJlcyI6W119"},{"role":"targets","metadata":"eyJzaWduZWQiOnsiX3R5cGUiOiJ0YXJnZXRzIiwic3BlY192ZXJzaW9uIjoiMS4wLjAiLCJ2ZXJzaW9uIjoxLCJleHBpcmVzIjoiMjAzMS0wMS0wMlQwMzowNDowNVoiLCJ0YXJnZXRzIjp7fX0sInNpZ25hdHVyZXMiOltdfQ=="}],"files":[],"holders":[{"fingerprint":"0101010101010101010101010101010101010101010101010101010101010101","name":"z"}]},"roots":["e30="],"documents":[{"role":"root","metadata":"e30="}]}"#,
+    ),
 ];
 
 /// One change of an input.
@@ -237,6 +252,8 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
             keys.map(der)
                 .flat_map(|der| [32, 33, 65].map(|length| der[der.len().saturating_sub(length)..].to_vec())),
         ),
+        "backup" => seeds.push(backup()),
+        "backup_share" => seeds.extend(shares()),
         "certificate" => seeds.extend(texts("tests/data/certificates", "pem")),
         "key_file" => {
             seeds.extend(keys);
@@ -269,6 +286,42 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
         _ => {}
     }
     seeds
+}
+
+fn backup() -> Vec<u8> {
+    let text = |name: &str| {
+        fs::read_to_string(format!("{}/tests/data/keys/{name}.pem", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    };
+    let public = PublicKey::from_pem(&text("ed25519")).unwrap();
+    let sidecar = KeySidecar {
+        name: "alice".parse().unwrap(),
+        fingerprint: public.fingerprint(),
+        algorithm: public.algorithm(),
+        created: "2030-01-02T03:04:05Z".parse().unwrap(),
+        roles: vec![],
+        loaded: None,
+    };
+    let sealed = SealedKey::parse(&text("ed25519-sealed")).unwrap();
+    let roots = KnownRoots {
+        repository: "registry.example.com/app".parse().unwrap(),
+        dialect: Dialect::Tuf1,
+        roots: vec![b"{}".to_vec().into()],
+    };
+    let backup = Backup {
+        id: BackupId([7; 16]),
+        created: "2030-01-02T03:04:05Z".parse().unwrap(),
+        keys: vec![BackupKey { sidecar, public, sealed }],
+        pins: "version = 1\n".to_owned(),
+        repositories: vec![roots],
+    };
+    backup.to_bytes().unwrap()
+}
+
+/// One share, and two that fit together.
+fn shares() -> Vec<Vec<u8>> {
+    let shares = split(b"a secret", BackupId([7; 16]), Split::new(3, 2).unwrap(), &[9; 64]).unwrap();
+    let texts: Vec<String> = shares.iter().map(|share| share.to_text().to_string()).collect();
+    vec![texts[0].clone().into_bytes(), format!("{}\n{}", texts[1], texts[2]).into_bytes()]
 }
 
 #[test]

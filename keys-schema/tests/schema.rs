@@ -11,7 +11,7 @@
     reason = "a test may panic"
 )]
 
-use bulla_keys_schema::key::{KeyAlgorithm, KeySidecar};
+use bulla_keys_schema::key::{KeyAlgorithm, KeySidecar, KeySource, LoadedKey};
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
@@ -71,6 +71,9 @@ fn key_sidecar_that_the_code_writes_fits_the_schema() {
             let document = changed("/roles", Some(roles));
             let mut sidecar = KeySidecar::parse(document.to_string().as_bytes()).unwrap();
             sidecar.algorithm = algorithm;
+            let until = sidecar.created.plus_seconds(3600);
+            sidecar.loaded = (algorithm == KeyAlgorithm::Ed25519)
+                .then(|| LoadedKey { source: KeySource::variable("CI_KEY").unwrap(), until });
             let written: Value = serde_json::from_slice(&sidecar.to_bytes()).unwrap();
             assert!(verdict(&key_sidecar_schema(), &written));
         }
@@ -91,6 +94,12 @@ fn key_sidecar_schema_allows_what_the_code_reads() {
         ("/roles/0/role", "a role of others/\u{f6}"),
     ] {
         assert!(verdict(&schema, &changed(pointer, Some(json!(value)))), "{pointer}: {value}");
+    }
+    for (place, value) in
+        [("variable", "_KEY_2"), ("variable", "k"), ("file", "/run/secrets/ci key"), ("file", "/")]
+    {
+        let loaded = json!({ place: value, "until": "2026-11-02T10:20:30.5Z" });
+        assert!(verdict(&schema, &changed("/loaded", Some(loaded))), "{place}: {value}");
     }
 }
 
@@ -118,6 +127,18 @@ fn key_sidecar_schema_refuses_what_the_code_refuses() {
         ("/comment", json!("unknown member")),
         ("/secret", json!("c2VjcmV0")),
         ("/roles/0/level", json!(1)),
+        ("/loaded", json!(null)),
+        ("/loaded", json!({ "variable": "KEY" })),
+        ("/loaded", json!({ "until": "2026-11-01T10:20:30Z" })),
+        ("/loaded", json!({ "variable": "KEY", "file": "/key", "until": "2026-11-01T10:20:30Z" })),
+        ("/loaded", json!({ "variable": "1KEY", "until": "2026-11-01T10:20:30Z" })),
+        ("/loaded", json!({ "variable": "K=Y", "until": "2026-11-01T10:20:30Z" })),
+        ("/loaded", json!({ "variable": "", "until": "2026-11-01T10:20:30Z" })),
+        ("/loaded", json!({ "variable": null, "until": "2026-11-01T10:20:30Z" })),
+        ("/loaded", json!({ "file": "key", "until": "2026-11-01T10:20:30Z" })),
+        ("/loaded", json!({ "file": "/a\nb", "until": "2026-11-01T10:20:30Z" })),
+        ("/loaded", json!({ "file": "/key", "until": "later" })),
+        ("/loaded", json!({ "file": "/key", "until": "2026-11-01T10:20:30Z", "secret": "" })),
         ("/schema_version", json!(2)),
         ("/schema_version", json!("1")),
         ("/name", json!("../alice")),

@@ -41,6 +41,10 @@ pub fn build_router(app: Arc<App>) -> Router {
     //   GET POST  {repository}/online-keys
     //   POST      {repository}/online-keys/rotate
     //   POST      {repository}/publish
+    //   GET POST  {repository}/requests
+    //   GET       {repository}/requests/{id}
+    //   DELETE    {repository}/requests/{id}, without If-Match
+    //   POST      {repository}/requests/{id}/signatures
     //   DELETE    {repository}
     let api = Router::new()
         .route("/api/v1/repositories", get(api::list))

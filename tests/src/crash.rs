@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::request::RequestId;
 use bulla_server::store::embedded::{EmbeddedStore, Options};
-use bulla_server::store::{HeadToken, Position, TrustStore};
+use bulla_server::store::{HeadToken, Position, StoredRequest, TrustStore};
 
 use crate::store_contract::{Shape, publication, target};
 
@@ -62,6 +63,12 @@ impl FromStr for Ack {
             position: Position(position.parse().map_err(drop)?),
         })
     }
+}
+
+/// The signing request that a publication of `store-writer` completes.
+pub fn request_id(repository: &RepositoryName, number: u64, shape: Shape) -> RequestId {
+    let digest = Sha256Digest::of(format!("{repository} {number} {}", shape.salt).as_bytes());
+    RequestId::from_bytes(digest.as_bytes()[..16].try_into().unwrap())
 }
 
 /// The acknowledgements among some lines.
@@ -142,7 +149,8 @@ impl Running {
 }
 
 /// Opens what a crash has left in `data` and proves it: every acknowledged publication is
-/// there, whole and once in the feed, no head is behind one, and the full check finds nothing.
+/// there, whole and once in the feed, the request that it completed is closed, no head is behind
+/// one, and the full check finds nothing.
 pub async fn verify(data: &Path, acks: &[Ack]) {
     let options = Options { segment_bytes: SEGMENT, ..Options::default() };
     let store = EmbeddedStore::open(data, &options).unwrap_or_else(|error| panic!("{error}"));
@@ -165,6 +173,8 @@ async fn verify_ack(store: &dyn TrustStore, ack: &Ack) {
         let read = store.by_version(repository, &new.role, new.version).await.unwrap();
         assert_eq!(read.as_ref(), Some(&new.bytes), "{ack}: {}", new.role);
     }
+    let request = store.request(repository, request_id(repository, *number, *shape)).await.unwrap();
+    assert!(!matches!(request, Some(StoredRequest::Open { .. })), "{ack}: its request still waits");
     let target = target(repository, *number, *shape);
     assert_eq!(store.by_digest(repository, Sha256Digest::of(&target)).await.unwrap(), Some(target), "{ack}");
 }

@@ -140,6 +140,12 @@ impl ServerProcess {
         self.ended()
     }
 
+    /// Kills it in the middle of whatever it does.
+    pub fn kill(&self) {
+        // Gone already is as good as killed.
+        let _gone = kill_process(Pid::from_child(&self.child), Signal::KILL);
+    }
+
     /// Waits until it has ended by itself.
     ///
     /// # Panics

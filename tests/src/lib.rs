@@ -1,5 +1,6 @@
 //! tests
 
+pub mod backup_site;
 pub mod cli;
 pub mod docker;
 pub mod docker_site;
@@ -13,6 +14,7 @@ pub mod programs;
 pub mod publisher;
 pub mod server;
 pub mod simulator;
+pub mod story;
 
 pub mod crash;
 pub mod crash_server;

@@ -96,7 +96,12 @@ impl Bullad {
         Self::spawn(command, folder, files.authority_certificate())
     }
 
-    fn spawn(mut command: Command, folder: &Path, ca_cert: PathBuf) -> Self {
+    /// Runs `command`, which becomes a `bullad` with the certificate of `ca_cert`, its log in `folder`.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn spawn(mut command: Command, folder: &Path, ca_cert: PathBuf) -> Self {
         let log = folder.join("bullad.log");
         let (process, address) = spawn(&mut command, &log, "\"address\":\"127.0.0.1:");
         Self { _process: process, url: format!("https://localhost:{address}"), ca_cert }

@@ -6,6 +6,7 @@
 pub mod commits;
 pub mod history;
 pub mod lives;
+pub mod requests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -117,6 +118,7 @@ pub fn publication(
         renew_at: time(i64::try_from(number).unwrap() * 60),
         actor: format!("actor {number}"),
         at: time(i64::try_from(number).unwrap()),
+        completes: None,
     }
 }
 
@@ -197,6 +199,7 @@ pub fn removal(repository: &RepositoryName, expected: HeadToken, salt: u64) -> R
         operation: operation(repository, 0, salt + 1_000),
         actor: "remover".to_owned(),
         at: time(500),
+        keeps_keys: false,
     }
 }
 
@@ -211,7 +214,11 @@ macro_rules! store_contract {
             $crate::store_contract!(@ $place; history: g5_versions_never_change g5_renewals_replace
                 g5_notary_snapshots_stay roles_of_nobody_stay g6_feed lists_and_due);
             $crate::store_contract!(@ $place; lives: g10_one_dialect removal_forgets
-                removal_remembers_versions no_reads_across_repositories online_keys);
+                removal_remembers_versions no_reads_across_repositories online_keys
+                a_removal_can_leave_the_keys);
+            $crate::store_contract!(@ $place; requests: g11_one_winner g11_closed_with_the_publication
+                requests_survive_at_any_length rooms_are_bounded ends_are_remembered
+                removals_take_requests_along repositories_with_requests_are_listed);
         }
     };
     (@ $place:expr; $theme:ident: $($guarantee:ident)*) => {

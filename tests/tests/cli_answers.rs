@@ -36,7 +36,8 @@ async fn ask(cli: &Cli, code: i32, args: &[&str]) -> Value {
     let args = [args, &["--output", "json"]].concat();
     let ran = run(cli, &args).await;
     assert_eq!(ran.code, code, "{args:?}\n{}{}", ran.stdout, ran.stderr);
-    let answer = ran.json();
+    // The folder of the test stands for any: paths are absolute.
+    let answer: Value = serde_json::from_str(&ran.stdout.replace("$DIR", "/folder")).unwrap();
     let name = answer["schema"].as_str().unwrap().strip_prefix("bulla/").unwrap();
     let name = name.strip_suffix("/v1").unwrap().to_owned();
     require_schema(&name, &answer);
@@ -99,6 +100,7 @@ async fn the_whole_life_of_a_repository() {
     assert_eq!(moved["served_digest"], Sha256Digest::of(b"two").to_oci());
     ask(&consumer, 10, &["verify", "reg.example.com/other:1"]).await;
 
+    requests(&server, &admin).await;
     let key = admin.home("keys/alice.pub");
     let add = ["signer", "add", NAME, "alice", "--key", key.to_str().unwrap()];
     let added = ask(&admin, 0, &add).await;
@@ -119,22 +121,99 @@ async fn the_whole_life_of_a_repository() {
     ask(&consumer, 0, &["verify", &one]).await;
     let dropped = ask(&admin, 0, &["signer", "remove", NAME, "alice"]).await;
     assert_eq!(dropped["dropped"][0], "v1");
+    ask(&admin, 0, &[&add[..3], &["carol"], &add[4..]].concat()).await;
+    ask(&admin, 0, &["sign", &image("v2", "two"), "--size", "3"]).await;
+    let digest = Sha256Digest::of(b"two").to_oci();
+    let denied = ask(&admin, 0, &["revoke", NAME, "--digest", &digest, "--reason", "leaked"]).await;
+    assert_eq!((&denied["denied"], &denied["tags"][0]), (&true.into(), &"v2".into()));
+    let refused = ask(&consumer, 14, &["verify", &format!("{NAME}@{digest}")]).await;
+    assert_eq!(refused["revocation"]["by"][0]["roles"][0], "targets");
+    assert_eq!(ask(&consumer, 0, &["inspect", NAME]).await["denied"][0]["digest"], digest);
+    ask(&admin, 0, &["revoke", NAME, "--digest", &digest, "--undo"]).await;
+    ask(&admin, 0, &["sign", &image("v2", "two"), "--size", "3"]).await;
+    let gone = ask(&admin, 0, &["signer", "revoke", NAME, "carol", "--since", "2026-01-01"]).await;
+    assert_eq!((&gone["known_from"], &gone["taken_off"][0]), (&"server-record".into(), &"v2".into()));
 
+    ask(&admin, 0, &["key", "list", "--online"]).await;
+    ask(&admin, 0, &["key", "show", "root"]).await;
     ask(&admin, 0, &["key", "list"]).await;
+    let out = admin.folder.path().join("alice.pem");
+    let out = out.to_str().unwrap();
+    ask(&admin, 0, &["key", "export", "alice", "--format", "docker", "--role", "alice", "--out", out]).await;
+    ask(&admin, 0, &["key", "import", out, "--name", "copy", "--dry-run"]).await;
+    let passphrase = admin.folder.path().join("passphrase");
+    fs::write(&passphrase, PASSPHRASE).unwrap();
+    let new = ["--new-passphrase-file", passphrase.to_str().unwrap()];
+    ask(&admin, 0, &[&["key", "import", out, "--name", "copy"], &new[..]].concat()).await;
+    let root = admin.folder.path().join("root.pem");
+    let root = root.to_str().unwrap();
+    ask(&admin, 0, &["key", "export", "root", "--format", "cosign", "--out", root]).await;
+    let loaded = ask(&admin, 0, &["key", "load", root, "--name", "loaded"]).await;
+    assert_eq!(loaded["private_key_stored"], false);
+    let file = admin.folder.path().join("keys.backup");
+    let [file, phrase] = [&file, &passphrase].map(|path| path.to_str().unwrap());
+    let made = ask(&admin, 0, &["key", "backup", "--out", file, "--passphrase-file", phrase]).await;
+    assert_eq!(made["left_out"], serde_json::json!(["loaded"]));
+    // The other root key of the second repository is somebody else's.
+    let verify = ["key", "backup", "--verify", file, "--passphrase-file", phrase];
+    let checked = ask(&admin, 12, &verify).await;
+    assert_eq!(checked["complete"], false, "{checked:#}");
+    ask(&admin, 0, &[&verify[..], &["--partial"]].concat()).await;
+    ask(&admin, 0, &["key", "restore", file, "--passphrase-file", phrase]).await;
+    ask(&admin, 12, &["key", "load", out, "--name", "again", NAME]).await;
+    ask(&admin, 0, &["key", "remove", "loaded"]).await;
     ask(&admin, 0, &["trust", "list"]).await;
     ask(&admin, 0, &["key", "generate", "bob"]).await;
     let out = admin.folder.path().join("bob.json");
     let out = out.to_str().unwrap();
     ask(&admin, 0, &["signer", "enrol", NAME, "bob", "--key", "bob", "--out", out]).await;
+    ask(&admin, 0, &["rotate", NAME, "targets", "--dry-run"]).await;
+    ask(&admin, 0, &["rotate", NAME, "targets", "timestamp"]).await;
+    ask(&admin, 2, &["rotate", NAME, "nobody"]).await;
+    ask(&admin, 0, &["renew", NAME]).await;
+    ask(&admin, 0, &["renew", NAME, "root"]).await;
+    ask(&admin, 0, &["status", NAME]).await;
+    ask(&consumer, 13, &["status", NAME, "--warn", "100d"]).await;
+    ask(&consumer, 13, &["renew", NAME, "--within", "100d"]).await;
     let seen = SEEN.lock().unwrap().clone();
     let all = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let all: BTreeSet<String> =
         all.filter_map(|name| Some(name.strip_suffix(".schema.json")?.to_owned())).collect();
-    let files = ["key-sidecar", "trust"].map(str::to_owned);
+    let files = ["backup", "key-sidecar", "signature", "signing-request", "signing-request-export", "trust"];
+    let files = files.map(str::to_owned);
     let unseen: Vec<_> = all.iter().filter(|name| !seen.contains(*name) && !files.contains(name)).collect();
     assert!(unseen.is_empty(), "no command answered by {unseen:?}");
     let pins: Value = toml::from_str(&fs::read_to_string(consumer.home("trust.toml")).unwrap()).unwrap();
     require_schema("trust", &pins);
+}
+
+/// Two people begin a repository, one of them by files.
+async fn requests(server: &TestServer, admin: &Cli) {
+    const SHARED: &str = "reg.example.com/team/shared";
+    let other = cli(server);
+    ask(&other, 0, &["key", "generate", "other", "--algorithm", "ecdsa-p256"]).await;
+    ask(&other, 0, &["key", "export", "other", "--certificate", SHARED]).await;
+    let key = other.home("keys/other.pub");
+    let begin = ["init", SHARED, "--root-threshold", "2", "--root-key", "root", "--root-key"];
+    let begin = [&begin[..], &[key.to_str().unwrap(), "--request", "--reason", "begin"]].concat();
+    ask(admin, 0, &[&begin[..], &["--dry-run"]].concat()).await;
+    let begun = ask(admin, 41, &begin).await;
+    let id = begun["request"].as_str().unwrap();
+    let listed = ask(admin, 0, &["request", "list", SHARED]).await;
+    assert_eq!(listed["requests"][0]["id"], id);
+    let shown = ask(&other, 41, &["request", "show", SHARED, id]).await;
+    assert_eq!(shown["documents"][0]["changes"][0]["kind"], "key-added");
+    let [file, signed] = ["request", "signed"].map(|name| other.folder.path().join(name));
+    let [file, signed] = [&file, &signed].map(|path| path.to_str().unwrap());
+    ask(admin, 0, &["request", "export", SHARED, id, "--out", file]).await;
+    let exported: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    require_schema("signing-request", &exported["request"]);
+    ask(&other, 0, &["request", "sign", "--file", file, "--out", signed, "--yes"]).await;
+    require_schema("signature", &serde_json::from_slice(&fs::read(signed).unwrap()).unwrap());
+    ask(admin, 2, &["request", "sign", SHARED, id, "--yes"]).await;
+    ask(admin, 10, &["request", "cancel", SHARED, &"0".repeat(32), "--dry-run"]).await;
+    ask(admin, 0, &["request", "submit", signed]).await;
+    ask(admin, 40, &["request", "show", SHARED, id]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

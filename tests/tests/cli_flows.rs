@@ -36,7 +36,7 @@ async fn init(desk: &Desk<'_>, root_keys: &[&str], root_threshold: u64) -> Resul
         root_keys: root_keys.iter().map(|name| name.parse().unwrap()).collect(),
         root_threshold,
         targets_key: "targets".parse().unwrap(),
-        dry_run: false,
+        how: false.into(),
     };
     init::init(desk.ports(), &request).await
 }
@@ -47,7 +47,7 @@ async fn sign_as(desk: &Desk<'_>, tag: &str, signer: Option<&str>) -> Result<Sig
         size: None,
         signer: signer.map(|name| name.parse().unwrap()),
         platforms: false,
-        dry_run: false,
+        how: false.into(),
     };
     sign::sign(desk.ports(), &request).await
 }
@@ -72,7 +72,7 @@ async fn revoke(desk: &Desk<'_>, tag: &str) -> Result<revoke::Revoked, RevokeErr
         repository: repository(),
         tag: tag.parse().unwrap(),
         reason: Some("leaked".to_owned()),
-        dry_run: false,
+        how: false.into(),
     };
     revoke::revoke(desk.ports(), &request).await
 }
@@ -91,14 +91,15 @@ async fn add(
         keys,
         threshold,
         patterns: vec![tags.parse().unwrap()],
+        ends: None,
         enrolment,
-        dry_run: false,
+        how: false.into(),
     };
     signer::add(desk.ports(), &request).await
 }
 
 async fn remove(desk: &Desk<'_>, name: &str) -> Removed {
-    signer::remove(desk.ports(), &repository(), &name.parse().unwrap(), false).await.unwrap()
+    signer::remove(desk.ports(), &repository(), &name.parse().unwrap(), &false.into()).await.unwrap()
 }
 
 fn pin(desk: &Desk<'_>, begun: &init::Begun) {
@@ -225,6 +226,7 @@ async fn a_signer_elsewhere_enrols_and_signs_alone() {
         keys: vec!["work".parse().unwrap()],
         threshold: 1,
         patterns: vec!["*".parse().unwrap()],
+        ends: None,
     };
     let enrolment = enrol::enrol(alice.ports(), &request).await.unwrap();
     let stranger = admin.key("stranger");

@@ -142,6 +142,138 @@ fn a_passphrase_is_changed_with_the_old_one_only() {
     assert_eq!(mode(&cli.home("keys/alice.key")), 0o600);
 }
 
+/// The old file or the new one, each whole, at whatever step the program is killed.
+#[test]
+fn a_passphrase_change_that_is_killed_leaves_one_whole_file() {
+    if std::process::Command::new("strace").arg("--version").output().is_err() {
+        return bulla_tests::peers::absent("strace", "apt-get install strace");
+    }
+    for (calls, which, is_new) in
+        [("fsync,fdatasync", 1, false), ("rename,renameat,renameat2", 1, false), ("fsync,fdatasync", 2, true)]
+    {
+        let cli = with_passphrase();
+        cli.run(&["key", "generate", "alice"]).ok();
+        fs::write(cli.folder.path().join("new"), "battery staple").unwrap();
+        let passwd = cli.command(&["key", "passwd", "alice", "--new-passphrase-file", "new"]);
+        let mut strace = std::process::Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+        strace.args(["-e", &format!("inject={calls}:signal=SIGKILL:when={which}")]);
+        // Without what gives it a session of its own, which would be killed in its place.
+        strace.args(passwd.get_args().skip(1)).current_dir(cli.folder.path());
+        strace.env_clear().envs(passwd.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let ended = strace.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert!(!ended.success(), "{calls} {which}: it was to be killed");
+        let passphrase = if is_new { "battery staple" } else { PASSPHRASE };
+        assert!(opens(&cli, "alice", passphrase), "{calls} {which}");
+        assert_eq!(mode(&cli.home("keys/alice.key")), 0o600);
+        cli.run(&["key", "show", "alice"]).ok();
+        let again = cli.with("BULLA_PASSPHRASE", passphrase);
+        again.run(&["key", "passwd", "alice", "--new-passphrase-file", "new"]).ok();
+        assert!(opens(&again, "alice", "battery staple"));
+    }
+}
+
+#[test]
+fn a_passphrase_change_raises_what_a_guess_costs() {
+    let old = cosign_sample(32_768);
+    let cli = with_passphrase();
+    cli.run(&["key", "generate", "alice"]).ok();
+    // As a home that keeps an old file of cosign has it.
+    fs::write(cli.home("keys/alice.key"), &old).unwrap();
+    let key = SealedKey::parse(&old).unwrap().open(&Passphrase::new(PASSPHRASE.to_owned())).unwrap();
+    fs::write(cli.home("keys/alice.pub"), key.public_key().to_pem()).unwrap();
+    let sidecar = fs::read_to_string(cli.home("keys/alice.json")).unwrap();
+    let before = sidecar.split("\"fingerprint\": \"").nth(1).unwrap()[..64].to_owned();
+    let after = sidecar.replace(&before, &key.public_key().fingerprint().to_string());
+    fs::write(cli.home("keys/alice.json"), after).unwrap();
+    fs::write(cli.folder.path().join("new"), "battery staple").unwrap();
+    let ran = cli.run(&["key", "passwd", "alice", "--new-passphrase-file", "new"]);
+    assert!(ran.stderr.contains("scrypt N=32768 to 65536"), "{}", ran.stderr);
+    ran.ok();
+    assert!(fs::read_to_string(cli.home("keys/alice.key")).unwrap() != old);
+    assert!(opens(&cli, "alice", "battery staple") && !opens(&cli, "alice", PASSPHRASE));
+}
+
+fn cosign_sample(n: u32) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../keys-schema/tests/data/keys");
+    fs::read_to_string(folder.join(format!("p256-sealed-{n}-cosign.pem"))).unwrap()
+}
+
+#[test]
+fn weak_encryption_is_named_and_not_kept() {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../keys-schema/tests/data");
+    let cli = with_passphrase();
+    fs::write(cli.folder.path().join("new"), "battery staple").unwrap();
+    for (name, file, kind, work, words) in [
+        ("docker", "notary-keys/docker-carol.pem", "pbkdf2-sha1", Some(2048), "2048 rounds of SHA-1"),
+        ("legacy", "notary-keys/openssl-sec1-aes256.pem", "md5", Some(1), "one round of MD5"),
+        ("openssl", "notary-keys/openssl-pbes2-sha256-aes192.pem", "pbkdf2-sha256", Some(2048), "SHA-256"),
+        ("sec1", "notary-keys/openssl-sec1.pem", "none", None, "in the clear"),
+        ("cosign", "keys/p256-sealed-32768-sigstore.pem", "scrypt", Some(32_768), "scrypt with N=32768"),
+        ("strong", "keys/p256-sealed-131072-cosign.pem", "scrypt", Some(131_072), ""),
+        ("pbkdf2", "notary-keys/openssl-pbes2-sha512-aes128.pem", "pbkdf2-sha512", Some(210_000), ""),
+    ] {
+        let path = cli.folder.path().join(format!("{name}.pem"));
+        fs::copy(samples.join(file), &path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let path = path.to_str().unwrap();
+        let planned = cli.run(&["key", "import", path, "--dry-run", "--output", "json"]).json();
+        assert_eq!(planned["keys"][0]["was_protected_by"]["kind"], kind);
+        let import = ["key", "import", path, "--new-passphrase-file", "new", "--output", "json"];
+        let ran = cli.run(&import);
+        let was = &ran.json()["keys"][0]["was_protected_by"];
+        assert_eq!((&was["kind"], was["work"].as_u64()), (&kind.into(), work), "{name}");
+        assert_eq!(was["weak"].as_bool(), Some(!words.is_empty()), "{name}");
+        assert_eq!(ran.stderr.contains("warning: "), !words.is_empty(), "{name}: {}", ran.stderr);
+        assert!(ran.stderr.contains(words), "{name}: {}", ran.stderr);
+        let passphrase = if kind == "none" { PASSPHRASE } else { "battery staple" };
+        assert!(opens(&cli, name, passphrase), "{name}");
+        let kept = fs::read_to_string(cli.home(&format!("keys/{name}.key"))).unwrap();
+        assert_eq!(SealedKey::parse(&kept).unwrap().scrypt_n(), 65_536, "{name}");
+        let shown = cli.run(&["key", "show", name]).ok();
+        assert!(shown.contains("algorithm:   ecdsa-p256"), "{shown}");
+    }
+    let taken = cli.run(&["key", "import", "docker.pem", "--new-passphrase-file", "new"]);
+    refused(&taken, 2, "key docker exists already");
+}
+
+#[test]
+fn exported_files_are_closed_and_never_replaced() {
+    let cli = with_passphrase();
+    cli.run(&["key", "generate", "alice"]).ok();
+    for (format, role) in [("cosign", &[][..]), ("pkcs8", &[]), ("docker", &["--role", "alice"])] {
+        let args = [&["key", "export", "alice", "--format", format, "--out", format], role].concat();
+        cli.run(&[&args[..], &["--dry-run"]].concat()).ok();
+        let file = cli.folder.path().join(format);
+        assert!(!file.exists());
+        let answer = cli.run(&[&args[..], &["--output", "json"]].concat()).json();
+        assert_eq!((&answer["format"], &answer["file"]), (&format.into(), &format.into()));
+        assert_eq!(answer["protected_by"]["weak"], format == "docker");
+        assert_eq!(mode(&file), 0o600);
+        let before = fs::read(&file).unwrap();
+        refused(&cli.run(&args), 2, &format!("{format} exists already"));
+        assert_eq!(fs::read(&file).unwrap(), before);
+        let wrong = cli.command(&args).env("BULLA_PASSPHRASE", "wrong").output().unwrap();
+        assert_eq!(wrong.status.code(), Some(2));
+    }
+    let export = ["key", "export", "alice", "--format"];
+    refused(
+        &cli.run(&[&export[..], &["docker", "--out", "x"]].concat()),
+        2,
+        "for which role key alice signs",
+    );
+    let targets = ["docker", "--out", "x", "--role", "targets"];
+    refused(&cli.run(&[&export[..], &targets].concat()), 2, "for which repository");
+    refused(&cli.run(&[&export[..], &["pkcs8", "--out", "no/such/x"]].concat()), 2, "cannot write no/such/x");
+    assert_eq!(cli.run(&[&export[..], &["pkcs8"]].concat()).code, 2, "--out is needed");
+    let wrong = cli
+        .command(&[&export[..], &["cosign", "--out", "y"]].concat())
+        .env("BULLA_PASSPHRASE", "no")
+        .output();
+    assert_eq!(wrong.unwrap().status.code(), Some(2));
+    assert!(!cli.folder.path().join("x").exists() && !cli.folder.path().join("y").exists());
+}
+
 #[test]
 fn private_files_open_to_others_are_refused() {
     let cli = with_passphrase();

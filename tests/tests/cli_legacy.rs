@@ -19,7 +19,9 @@ use bulla::flow::sign::{self, SignError, Signed};
 use bulla::flow::signer::{self, AddRequest, Added, SignerError};
 use bulla::flow::verify::{Refusal, Trusted, VerifyError, resolve};
 use bulla::pins::{Mode, Pin, PinnedRoot, Pins};
-use bulla::port::trust_server::{Basis, Edition, OnlineKeys, TrustServer, TrustServerError, Upload};
+use bulla::port::trust_server::{
+    Basis, Edition, OnlineKeys, OnlineRole, TrustServer, TrustServerError, Upload,
+};
 use bulla_keys_schema::author::Draft;
 use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
@@ -70,7 +72,7 @@ async fn init(desk: &Desk<'_>, root_keys: &[&str], root_threshold: u64) -> Resul
         root_keys: root_keys.iter().map(|name| name.parse().unwrap()).collect(),
         root_threshold,
         targets_key: "targets".parse().unwrap(),
-        dry_run: false,
+        how: false.into(),
     };
     init::init(desk.ports(), &request).await
 }
@@ -94,7 +96,7 @@ async fn sign_as(desk: &Desk<'_>, tag: &str, signer: Option<&str>) -> Result<Sig
         size: Some(tag.len() as u64),
         signer: signer.map(|name| name.parse().unwrap()),
         platforms: false,
-        dry_run: false,
+        how: false.into(),
     };
     sign::sign(desk.ports(), &request).await
 }
@@ -116,14 +118,15 @@ async fn add(
         threshold: keys.len() as u64,
         keys,
         patterns: vec![tags.parse().unwrap()],
+        ends: None,
         enrolment,
-        dry_run: false,
+        how: false.into(),
     };
     signer::add(desk.ports(), &request).await
 }
 
 async fn remove(desk: &Desk<'_>, name: &str) -> signer::Removed {
-    signer::remove(desk.ports(), &repository(), &name.parse().unwrap(), false).await.unwrap()
+    signer::remove(desk.ports(), &repository(), &name.parse().unwrap(), &false.into()).await.unwrap()
 }
 
 async fn revoke(desk: &Desk<'_>, tag: &str) -> Result<Revoked, RevokeError> {
@@ -131,7 +134,7 @@ async fn revoke(desk: &Desk<'_>, tag: &str) -> Result<Revoked, RevokeError> {
         repository: repository(),
         tag: tag.parse().unwrap(),
         reason: Some("leaked".to_owned()),
-        dry_run: false,
+        how: false.into(),
     };
     revoke::revoke(desk.ports(), &request).await
 }
@@ -241,7 +244,7 @@ async fn several_root_keys_make_a_threshold() {
     }
     admin.key("other");
     let other = init(&admin, &["one", "other"], 1).await;
-    assert!(matches!(other, Err(InitError::LegacyRootKey { name }) if name.as_str() == "other"));
+    assert!(matches!(other, Err(InitError::LegacyRootKey { name }) if name == "other"));
     assert!(matches!(init(&admin, &["one", "one"], 2).await, Err(InitError::Root(_))));
     init(&admin, &["one", "two", "three"], 2).await.unwrap();
     sign(&admin, "1").await;
@@ -305,6 +308,7 @@ async fn tags_of_the_repository_key_go_to_a_signer_who_enrols() {
         keys: vec!["alice".parse().unwrap()],
         threshold: 1,
         patterns: signer::every_tag(),
+        ends: None,
     };
     let enrolment = bulla::flow::enrol::enrol(alice.ports(), &request).await.unwrap();
     add(&admin, "alice", vec![public], "*", Some(enrolment)).await.unwrap();
@@ -487,6 +491,7 @@ fn import(desk: &Desk<'_>, name: &str, secret: &SecretKey) {
     use bulla_keys_schema::key::{KeySidecar, Passphrase, SealedKey};
     let public = secret.public_key().clone();
     let sidecar = KeySidecar {
+        loaded: None,
         name: name.parse().unwrap(),
         fingerprint: public.fingerprint(),
         algorithm: public.algorithm(),
@@ -558,6 +563,14 @@ impl TrustServer for Deaf {
         self.inner.online_keys(repository).await
     }
 
+    async fn next_online_key(
+        &self,
+        repository: &RepositoryName,
+        role: OnlineRole,
+    ) -> Result<PublicKey, TrustServerError> {
+        self.inner.next_online_key(repository, role).await
+    }
+
     async fn publish(&self, repository: &RepositoryName, upload: &Upload) -> Result<(), TrustServerError> {
         self.publishes.fetch_add(1, Ordering::Relaxed);
         // Every second time nothing arrives.
@@ -601,6 +614,14 @@ impl TrustServer for Shared {
 
     async fn online_keys(&self, repository: &RepositoryName) -> Result<OnlineKeys, TrustServerError> {
         self.0.online_keys(repository).await
+    }
+
+    async fn next_online_key(
+        &self,
+        repository: &RepositoryName,
+        role: OnlineRole,
+    ) -> Result<PublicKey, TrustServerError> {
+        self.0.next_online_key(repository, role).await
     }
 
     async fn publish(&self, repository: &RepositoryName, upload: &Upload) -> Result<(), TrustServerError> {
@@ -675,6 +696,14 @@ impl TrustServer for Showing {
         Err(TrustServerError::NotConfigured)
     }
 
+    async fn next_online_key(
+        &self,
+        _: &RepositoryName,
+        _: OnlineRole,
+    ) -> Result<PublicKey, TrustServerError> {
+        Err(TrustServerError::NotConfigured)
+    }
+
     async fn publish(&self, _: &RepositoryName, _: &Upload) -> Result<(), TrustServerError> {
         Err(TrustServerError::NotConfigured)
     }
@@ -741,7 +770,7 @@ async fn nobody_is_led_to_the_end_of_the_versions() {
             size: Some(1),
             signer: None,
             platforms: false,
-            dry_run: true,
+            how: true.into(),
         };
         match (sign::sign(alice.ports(), &request).await, next) {
             (Ok(signed), Some(next)) => assert_eq!(signed.published.roles[0].1.get(), next),

@@ -11,23 +11,29 @@ use bulla::command::explain;
 use bulla::config::InvalidConfig;
 use bulla::flow::init::InitError;
 use bulla::flow::key::KeyError;
+use bulla::flow::key::export::ExportError;
+use bulla::flow::key::load::LoadError;
 use bulla::flow::publish::PublishError;
 use bulla::flow::refresh::RefreshError;
-use bulla::flow::repair::RenewalError;
 use bulla::flow::revoke::RevokeError;
+use bulla::flow::root_change::RootChangeError;
 use bulla::flow::sign::SignError;
 use bulla::flow::signer::SignerError;
 use bulla::flow::signing::{TooFewKeys, UnlockError};
-use bulla::flow::verify::{Refusal, VerifyError};
+use bulla::flow::verify::{KeyHolder, Refusal, VerifyError};
 use bulla::pins::{BadThreshold, Mode, PinnedRoot, PinsError};
 use bulla::port::registry::NotAnIndex;
-use bulla::port::{EntropyError, KeyStoreError, PassphraseError, RegistryError, TrustServerError};
+use bulla::port::{
+    EntropyError, KeySourceError, KeyStoreError, PassphraseError, RegistryError, TrustServerError,
+};
 use bulla::wiring::{NoHome, UnreadableCertificates};
 use bulla_keys_schema::author::{RootEditError, SignError as DraftError, TargetsEditError};
 use bulla_keys_schema::dialect::InvalidMetadata;
 use bulla_keys_schema::digest::Sha256Digest;
-use bulla_keys_schema::key::{Fingerprint, InvalidSecretKey, KeyName, OpenError};
-use bulla_keys_schema::metadata::{Threshold, Tombstone, TopLevelRole, Version};
+use bulla_keys_schema::key::{
+    Fingerprint, InvalidKeyFile, InvalidKeyText, InvalidSecretKey, KeyName, KeyText, OpenError,
+};
+use bulla_keys_schema::metadata::{Denial, Threshold, Tombstone, TopLevelRole, Version};
 use bulla_keys_schema::names::{RepositoryName, RoleName, SignerName, Tag};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::{ChainError, RootError, VerifyError as SignatureError};
@@ -133,6 +139,8 @@ fn help() {
         "",
         "key",
         "key generate",
+        "key import",
+        "key load",
         "key list",
         "key show",
         "key export",
@@ -144,11 +152,15 @@ fn help() {
         "signer remove",
         "signer list",
         "signer enrol",
+        "signer revoke",
         "sign",
         "verify",
         "resolve",
         "inspect",
         "revoke",
+        "rotate",
+        "renew",
+        "status",
         "trust",
         "trust add",
         "trust list",
@@ -196,8 +208,14 @@ fn usage() {
 fn refusals() {
     let mut texts = Texts::default();
     let tombstone = |reason: Option<&str>| {
-        Box::new(Tombstone { digest: digest(1), reason: reason.map(str::to_owned), revoked_at: time() })
+        let (reason, revoked_by) = (reason.map(str::to_owned), BTreeSet::new());
+        Box::new(Tombstone { digest: digest(1), reason, revoked_at: time(), revoked_by })
     };
+    let denial = |reason: Option<&str>| {
+        let (reason, revoked_by) = (reason.map(str::to_owned), BTreeSet::new());
+        Box::new(Denial { digest: digest(1), reason, revoked_at: Some(time()), revoked_by })
+    };
+    let holder = |roles: &[RoleName]| KeyHolder { key: fingerprint(1), roles: roles.to_vec() };
     let asked = vec![alice(), "bob".parse().unwrap()];
     for refusal in [
         Refusal::DigestNotSigned { repository: repository(), digest: digest(1) },
@@ -207,12 +225,25 @@ fn refusals() {
         Refusal::NotSigned { repository: repository(), tag: tag(), is_certain: false },
         Refusal::NotVouched { repository: repository(), tag: tag(), asked },
         Refusal::NotVouched { repository: repository(), tag: tag(), asked: vec![] },
-        Refusal::Revoked { repository: repository(), tag: tag(), role: alice(), tombstone: tombstone(None) },
+        Refusal::Denied { repository: repository(), denial: denial(None), by: vec![] },
+        Refusal::Denied {
+            repository: repository(),
+            denial: denial(Some("key \u{1b}[2Jleaked")),
+            by: vec![holder(&[RoleName::Targets]), holder(&[])],
+        },
+        Refusal::Revoked {
+            repository: repository(),
+            tag: tag(),
+            role: alice(),
+            tombstone: tombstone(None),
+            by: vec![],
+        },
         Refusal::Revoked {
             repository: repository(),
             tag: tag(),
             role: alice(),
             tombstone: tombstone(Some("key \u{1b}[2Jleaked")),
+            by: vec![holder(&[alice()])],
         },
         Refusal::Size { signed: 10, served: 11 },
     ] {
@@ -343,7 +374,12 @@ fn keys_and_passphrases() {
         KeyStoreError::Exists { name: name(), path: path() },
         KeyStoreError::Invalid { path: path(), reason: "not text".to_owned() },
         KeyStoreError::Io { action: "read", path: path(), reason: reason() },
+        KeyStoreError::Loaded { name: name(), source_place: "the variable KEY".to_owned() },
         KeyStoreError::OpenToOthers { path: path(), mode: 0o644 },
+        KeyStoreError::Source {
+            name: name(),
+            error: KeySourceError::UnsetVariable { variable: "KEY".to_owned() },
+        },
         KeyStoreError::Unknown { name: name(), folder: path() },
     ] {
         texts.add(error);
@@ -363,6 +399,7 @@ fn keys_and_passphrases() {
     let broken = OpenError::BrokenKey { source: InvalidSecretKey::Encoding };
     for error in [
         UnlockError::Halves { name: name() },
+        UnlockError::Replaced { name: name(), place: "the variable KEY".to_owned() },
         UnlockError::Open { name: name(), source: OpenError::WrongPassphrase },
         UnlockError::Open { name: name(), source: broken },
     ] {
@@ -375,13 +412,67 @@ fn keys_and_passphrases() {
 }
 
 #[test]
+fn keys_of_other_programs() {
+    let mut texts = Texts::default();
+    let place = || "the variable KEY".to_owned();
+    let key = |source: InvalidKeyFile| InvalidKeyText::Key { number: 1, count: 1, source };
+    for reason in [
+        InvalidKeyText::Base64OfNoKey,
+        InvalidKeyText::Empty,
+        InvalidKeyText::Neither,
+        InvalidKeyText::NotOne { count: 2 },
+        InvalidKeyText::TooLarge { limit: KeyText::LIMIT },
+        InvalidKeyText::TooMany { limit: 256 },
+        InvalidKeyText::Key { number: 2, count: 3, source: InvalidKeyFile::Truncated },
+        key(InvalidKeyFile::Encryption { algorithm: "triple DES".to_owned() }),
+        key(InvalidKeyFile::Headers),
+        key(InvalidKeyFile::Iterations { found: 20_000_000, limit: 10_000_000 }),
+        key(InvalidKeyFile::Label { found: "PUBLIC KEY".into() }),
+        key(InvalidKeyFile::Label { found: "SECRET".into() }),
+        key(InvalidKeyFile::Pkcs1 { bits: Some(2048) }),
+        key(InvalidKeyFile::Pkcs1 { bits: None }),
+        key(InvalidKeyFile::Structure),
+        key(InvalidSecretKey::Rsa { bits: 1024 }.into()),
+        key(InvalidSecretKey::Unsupported { algorithm: "ECDSA P-384".to_owned() }.into()),
+    ] {
+        texts.add(KeySourceError::Invalid { place: place(), reason });
+    }
+    for error in [
+        KeySourceError::EmptyVariable { variable: "KEY".to_owned() },
+        KeySourceError::NoFile { path: path(), found: "a named pipe" },
+        KeySourceError::NoText { place: place() },
+        KeySourceError::OpenToOthers { path: path(), mode: 0o644 },
+        KeySourceError::Unreadable { path: path(), reason: reason() },
+        KeySourceError::UnsetVariable { variable: "KEY".to_owned() },
+    ] {
+        texts.add(error);
+    }
+    texts.add(LoadError::NoRole {
+        name: name(),
+        fingerprint: fingerprint(1),
+        repositories: vec![repository()],
+    });
+    for error in [
+        ExportError::AnyRepository { role: RoleName::Root },
+        ExportError::Exists { path: path() },
+        ExportError::NoRepository { name: name(), role: RoleName::Targets },
+        ExportError::NoRole { name: name() },
+        ExportError::ServersRole,
+        ExportError::Write { path: path(), reason: reason() },
+    ] {
+        texts.add(error);
+    }
+    texts.check("keys-of-other-programs");
+}
+
+#[test]
 fn changes() {
     let mut texts = Texts::default();
     let verify = || DraftError::Verify(threshold());
     for error in [
         PublishError::Entropy(EntropyError { reason: reason() }),
         PublishError::NotConfirmed { repository: repository(), role: alice(), version: version(3) },
-        PublishError::Renewal(RenewalError::LastVersion),
+        PublishError::RootChange(RootChangeError::LastVersion),
         PublishError::Sign { role: alice(), source: verify() },
         PublishError::TooBusy { repository: repository(), rounds: 60 },
         PublishError::TooFewKeys(too_few()),
@@ -425,7 +516,7 @@ fn beginnings_and_signers() {
     for error in [
         InitError::Exists { repository: repository() },
         InitError::NoKey { name: name() },
-        InitError::LegacyRootKey { name: name() },
+        InitError::LegacyRootKey { name: name().to_string() },
         InitError::OtherMode { scope: "reg.example.com/**".parse().unwrap(), mode: Mode::Legacy },
         InitError::OtherPin {
             scope: "reg.example.com/**".parse().unwrap(),
@@ -482,4 +573,39 @@ fn settings_and_pins() {
     texts.add(NoHome);
     texts.add(UnreadableCertificates { path: path(), reason: reason() });
     texts.check("settings-and-pins");
+}
+
+#[test]
+fn denials_and_ends() {
+    let mut texts = Texts::default();
+    let denial = || {
+        let (reason, revoked_by) = (Some("leaks".to_owned()), BTreeSet::new());
+        Box::new(Denial { digest: digest(1), reason, revoked_at: Some(time()), revoked_by })
+    };
+    let by = vec![KeyHolder { key: fingerprint(1), roles: vec![RoleName::Targets] }];
+    texts.add(SignError::Denied { denial: denial(), by });
+    texts.add(SignError::Ended { name: "alice".to_owned(), ends: time() });
+    for error in [
+        RevokeError::AlreadyDenied { digest: digest(1), at: Some(time()) },
+        RevokeError::DigestNotSigned { repository: repository(), digest: digest(1) },
+        RevokeError::Legacy { repository: repository() },
+        RevokeError::NoDenyList,
+        RevokeError::NotDenied { repository: repository(), digest: digest(1) },
+    ] {
+        texts.add(error);
+    }
+    for error in [
+        SignerError::CannotTakeOver(too_few()),
+        SignerError::EnrolmentOutlives { expires: time(), ends: time() },
+        SignerError::Over { ends: time() },
+    ] {
+        texts.add(error);
+    }
+    for error in [
+        ChainError::Ended { role: alice(), ends: time() },
+        ChainError::Outlives { role: alice(), expires: time(), ends: time() },
+    ] {
+        texts.add(VerifyError::Refresh(RefreshError::Chain(error)));
+    }
+    texts.check("denials-and-ends");
 }

@@ -12,9 +12,12 @@ use bulla::adapter::tuf_http::TufHttp;
 use bulla::command::explain;
 use bulla::flow::{init, sign};
 use bulla::pins::Mode;
-use bulla::port::trust_server::{Basis, Edition, OnlineKeys, TrustServer, TrustServerError, Upload};
+use bulla::port::trust_server::{
+    Basis, Edition, OnlineKeys, OnlineRole, TrustServer, TrustServerError, Upload,
+};
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::json::Json;
+use bulla_keys_schema::key::PublicKey;
 use bulla_keys_schema::metadata::Threshold;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::verify::Pin;
@@ -1218,6 +1221,14 @@ impl TrustServer for Swallowing {
         self.inner.online_keys(repository).await
     }
 
+    async fn next_online_key(
+        &self,
+        repository: &RepositoryName,
+        role: OnlineRole,
+    ) -> Result<PublicKey, TrustServerError> {
+        self.inner.next_online_key(repository, role).await
+    }
+
     async fn publish(&self, repository: &RepositoryName, upload: &Upload) -> Result<(), TrustServerError> {
         if self.swallows.load(Ordering::Relaxed) {
             return Ok(());
@@ -1242,12 +1253,13 @@ async fn a_signature_that_nobody_will_see_is_noticed() {
         root_keys: vec!["root".parse().unwrap()],
         root_threshold: 1,
         targets_key: "targets".parse().unwrap(),
-        dry_run: false,
+        how: false.into(),
     };
     init::init(desk.ports(), &request).await.unwrap();
     let sign = async |tag: &str| {
         let image = format!("{NAME}:{tag}@{}", Sha256Digest::of(b"x").to_oci()).parse().unwrap();
-        let request = sign::Request { image, size: Some(1), signer: None, platforms: false, dry_run: false };
+        let request =
+            sign::Request { image, size: Some(1), signer: None, platforms: false, how: false.into() };
         sign::sign(desk.ports(), &request).await
     };
     sign("v1").await.unwrap();

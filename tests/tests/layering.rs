@@ -24,6 +24,8 @@ const KEYS_SCHEMA: &[Room] = &[
     ("dialect", &["metadata", "key", "names", "LEAVES"]),
     ("verify", &["dialect", "metadata", "key", "names", "LEAVES"]),
     ("author", &["verify", "dialect", "metadata", "key", "names", "LEAVES"]),
+    ("request", &["verify", "dialect", "metadata", "key", "names", "LEAVES"]),
+    ("backup", &["dialect", "metadata", "key", "names", "LEAVES"]),
     ("wire", &["metadata", "names", "LEAVES"]),
 ];
 

@@ -9,14 +9,15 @@ use async_trait::async_trait;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::request::RequestId;
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::wire::{ProblemCode, RepositoryList};
 use bulla_server::config::LimitsConfig;
 use bulla_server::lifecycle::Phase;
 use bulla_server::store::memory::MemoryStore;
 use bulla_server::store::{
-    Change, CheckReport, Head, LastVersions, Position, Publication, PublishError, Published, Removal,
-    SealedOnlineKeys, StoreError, TrustStore,
+    Change, CheckReport, Closing, Head, LastVersions, NewRequest, OpenRequest, Position, Publication,
+    PublishError, Published, Removal, SealedOnlineKeys, StoreError, StoredRequest, TrustStore,
 };
 use bulla_tests::publisher::{self, Publisher};
 use bulla_tests::server::{Setup, TestServer, Upload, problem};
@@ -444,6 +445,34 @@ impl TrustStore for Troubled {
         sealed: Bytes,
     ) -> Result<u64, PublishError> {
         self.0.set_online_keys(repository, expected, sealed).await
+    }
+
+    async fn open_requests(&self, repository: &RepositoryName) -> Result<Vec<OpenRequest>, StoreError> {
+        self.0.open_requests(repository).await
+    }
+
+    async fn request(
+        &self,
+        repository: &RepositoryName,
+        id: RequestId,
+    ) -> Result<Option<StoredRequest>, StoreError> {
+        self.0.request(repository, id).await
+    }
+
+    async fn put_request(&self, request: NewRequest) -> Result<u64, PublishError> {
+        self.0.put_request(request).await
+    }
+
+    async fn close_request(&self, closing: Closing) -> Result<(), PublishError> {
+        self.0.close_request(closing).await
+    }
+
+    async fn with_requests(
+        &self,
+        after: Option<&RepositoryName>,
+        max: usize,
+    ) -> Result<Vec<RepositoryName>, StoreError> {
+        self.0.with_requests(after, max).await
     }
 
     async fn check(&self) -> Result<CheckReport, StoreError> {

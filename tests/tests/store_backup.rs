@@ -5,12 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bulla_keys_schema::dialect::Dialect;
+use bulla_keys_schema::request::RequestId;
 use bulla_server::store::embedded::{
     BackupError, EmbeddedStore, Options, RestoreError, backup, default_mark, restore, verify_backup,
 };
-use bulla_server::store::{HeadToken, LastVersions, Publication, PublishError, StoreError, TrustStore as _};
+use bulla_server::store::{
+    Closed, Closing, HeadToken, LastVersions, NewRequest, Publication, PublishError, RequestState,
+    StoreError, TrustStore as _,
+};
 use bulla_tests::crash::copy_folder;
-use bulla_tests::store_contract::{Shape, assert_readable, name, publication, publish_run, removal, version};
+use bulla_tests::store_contract::{
+    Shape, assert_readable, name, publication, publish_run, removal, time, version,
+};
 use tempfile::TempDir;
 
 const SHAPE: Shape = Shape { large: 7_000, salt: 0 };
@@ -79,9 +85,10 @@ async fn backups_of_a_running_store_grow_and_restore() {
     assert_eq!(copy.check().await.unwrap(), store.check().await.unwrap());
 }
 
-/// What only the records of a head and of a removal say is in the backup too.
+/// What only the records of a head, of a removal and of signing requests say is in the backup
+/// too.
 #[tokio::test]
-async fn backups_carry_dialects_and_removals() {
+async fn backups_carry_dialects_removals_and_requests() {
     let folders = Folders::new();
     let (data, out, there) = (folders.at("data"), folders.at("out"), folders.at("restored"));
     let (notary, gone) = (name("example.com/notary"), name("example.com/gone"));
@@ -90,9 +97,25 @@ async fn backups_carry_dialects_and_removals() {
     store.publish(first).await.unwrap();
     let last = publish_run(&store, &gone, None, 1..=4, SHAPE).await;
     store.remove(removal(&gone, last.token, 0)).await.unwrap();
+    let id = |number: u8| RequestId::from_bytes([number; 16]);
+    for (number, length) in [(1, 40), (2, 9_000), (3, 9_001)] {
+        let (repository, expected, not_after) = (gone.clone(), None, time(9));
+        let bytes = vec![number; length].into();
+        let request = NewRequest { repository, id: id(number), expected, not_after, bytes };
+        store.put_request(request).await.unwrap();
+    }
+    let request = RequestState { id: id(3), revision: 1 };
+    let (repository, how, actor) = (gone.clone(), Closed::Cancelled, "somebody".to_owned());
+    store.close_request(Closing { repository, request, how, actor, at: time(8) }).await.unwrap();
     backup(&data, &out).unwrap();
     restore(&out, &there, &options()).unwrap();
     let copy = EmbeddedStore::open(&there, &options()).unwrap();
+    assert_eq!(copy.open_requests(&gone).await.unwrap().len(), 2);
+    for number in 1..=3 {
+        let expected = store.request(&gone, id(number)).await.unwrap();
+        assert!(expected.is_some());
+        assert_eq!(copy.request(&gone, id(number)).await.unwrap(), expected);
+    }
     assert_eq!(copy.head(&notary).await.unwrap().unwrap().dialect, Dialect::Notary1);
     assert_eq!(copy.head(&notary).await.unwrap(), store.head(&notary).await.unwrap());
     let known = LastVersions { timestamp: version(4), snapshot: version(4) };
@@ -155,6 +178,11 @@ async fn going_back_in_time_is_noticed_and_can_be_accepted() {
     let refused = store.publish(next()).await;
     assert!(matches!(refused, Err(PublishError::Store(StoreError::WentBack { .. }))), "{refused:?}");
     assert!(store.set_online_keys(&repository, None, bytes::Bytes::new()).await.is_err());
+    let (id, bytes) = (RequestId::from_bytes([1; 16]), bytes::Bytes::new());
+    let request =
+        NewRequest { repository: repository.clone(), id, expected: None, not_after: time(9), bytes };
+    let refused = store.put_request(request).await;
+    assert!(matches!(refused, Err(PublishError::Store(StoreError::WentBack { .. }))), "{refused:?}");
     store.close().await.unwrap();
     let accepted = restore(&out, &data, &Options { accept_loss: true, ..options() }).unwrap();
     assert_eq!(accepted.went_back, None);

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::names::RoleName;
-use bulla_server::store::embedded::{EmbeddedStore, OpenError, Options, check_journal};
-use bulla_server::store::{Position, StoreError, TrustStore as _};
-use bulla_tests::store_contract::{Shape, document, name, publish_run, target, version};
+use bulla_keys_schema::request::RequestId;
+use bulla_server::store::embedded::{EmbeddedStore, OpenError, Options, backup, check_journal, restore};
+use bulla_server::store::{NewRequest, Position, StoreError, TrustStore as _};
+use bulla_tests::store_contract::{Shape, document, name, publish_run, target, time, version};
+use bytes::Bytes;
 use tempfile::TempDir;
 
 const LARGE: Shape = Shape { large: 9_000, salt: 0 };
@@ -178,6 +180,64 @@ async fn a_damaged_index_is_rebuilt() {
     }
 }
 
+/// A signing request in the journal, and one in a file of its own.
+#[tokio::test]
+async fn damaged_requests_are_named_and_not_served() {
+    let (_folder, data) = filled().await;
+    let repository = name("example.com/small");
+    let store = EmbeddedStore::open(&data, &options()).unwrap();
+    let mut ids = Vec::new();
+    for (number, length) in [(1_u8, 300), (2, 9_000), (3, 300), (4, 9_000)] {
+        let (id, bytes) = (RequestId::from_bytes([number; 16]), Bytes::from(vec![0xa0 + number; length]));
+        let (repository, expected, not_after) = (repository.clone(), None, time(9));
+        store.put_request(NewRequest { repository, id, expected, not_after, bytes }).await.unwrap();
+        ids.push(id);
+    }
+    store.close().await.unwrap();
+    flip_in(&segment(&data), &[0xa1; 300]);
+    let digest = Sha256Digest::of(&[0xa2; 9_000]).to_string();
+    let file = data.join("blobs").join(&digest[..2]).join(&digest[2..4]).join(&digest);
+    flip_in(&file, &[0xa2; 9_000]);
+
+    let store = EmbeddedStore::open(&data, &options()).unwrap();
+    for (at, id) in ids.iter().enumerate() {
+        let read = store.request(&repository, *id).await;
+        assert_eq!(matches!(read, Err(StoreError::Corrupt { .. })), at < 2, "{at}: {read:?}");
+    }
+    assert_eq!(store.open_requests(&repository).await.unwrap().len(), 4, "they can still be closed");
+    let report = store.check().await.unwrap();
+    store.close().await.unwrap();
+    for defects in [report.defects, check_journal(&data).unwrap().defects] {
+        for named in ["record 21 ", &digest] {
+            assert!(defects.iter().any(|defect| defect.contains(named)), "{named} in {defects:#?}");
+        }
+    }
+}
+
+/// A store of the format before there were requests is read as it is, and marked so that the
+/// program that wrote it does not take new records for damage. So is a backup of it.
+#[tokio::test]
+async fn stores_from_before_requests_are_taken_over() {
+    let (folder, data) = filled().await;
+    fs::write(data.join("FORMAT"), "bulla store 2\n").unwrap();
+    let out = folder.path().join("out");
+    backup(&data, &out).unwrap();
+    assert_eq!(fs::read_to_string(out.join("FORMAT")).unwrap(), "bulla store 2\n");
+    let restored = folder.path().join("restored");
+    restore(&out, &restored, &options()).unwrap();
+    for data in [&data, &restored] {
+        assert_eq!(check_journal(data).unwrap().defects, Vec::<String>::new());
+        let store = EmbeddedStore::open(data, &options()).unwrap();
+        assert_eq!(store.changes(Position(0), 100).await.unwrap().len(), 20);
+        assert_eq!(store.open_requests(&name("example.com/small")).await.unwrap(), []);
+        assert_eq!(store.check().await.unwrap().defects, Vec::<String>::new());
+        store.close().await.unwrap();
+        assert_eq!(fs::read_to_string(data.join("FORMAT")).unwrap(), "bulla store 3\n");
+    }
+    backup(&data, &out).unwrap();
+    assert_eq!(fs::read_to_string(out.join("FORMAT")).unwrap(), "bulla store 3\n");
+}
+
 #[tokio::test]
 async fn folders_that_cannot_be_used_are_told_apart() {
     let (_folder, data) = filled().await;
@@ -191,7 +251,7 @@ async fn folders_that_cannot_be_used_are_told_apart() {
         let Err(error @ OpenError::Format { .. }) = refused else { panic!("{refused:?}") };
         let words = error.to_string();
         let (first, hint) = words.split_once("\nhint: ").unwrap();
-        let known = "bulla store 2";
+        let known = "bulla store 3";
         assert!(
             first.ends_with(&format!("has the format `{other}`, this program reads `{known}`")),
             "{words}"

@@ -1,13 +1,19 @@
 //! The ports, made real: files, network, terminal, randomness of the system.
 
+mod api;
+pub mod backup_file;
+pub mod backup_passphrase;
 pub mod connection;
+mod feed;
 pub mod key_files;
+pub mod key_sources;
 pub mod no_server;
 pub mod notary_http;
 pub mod oci_credentials;
 pub mod oci_registry;
 pub mod os_entropy;
 mod registry_token;
+mod signing_requests;
 pub mod system_clock;
 pub mod tty;
 pub mod tuf_http;

@@ -9,6 +9,9 @@ use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::key::PublicKey;
 use bulla_keys_schema::limits;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::request::RequestId;
+use bulla_keys_schema::time::UtcTime;
+use bulla_keys_schema::wire::{RequestProgress, RequestSummary};
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::multipart::{Form, Part};
@@ -17,7 +20,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::adapter::connection::{ANSWER_BYTES, Connection};
-use crate::port::trust_server::{Basis, Edition, OnlineKeys, TrustServer, TrustServerError, Upload};
+use crate::adapter::feed;
+use crate::adapter::signing_requests;
+use crate::port::trust_server::{
+    Basis, Edition, Noted, OnlineKeys, OnlineRole, TrustServer, TrustServerError, Upload,
+};
 
 /// Everything but RFC 3986's unreserved characters and the slash: names of roles hold slashes.
 const RESERVED: &AsciiSet =
@@ -67,7 +74,11 @@ impl NotaryHttp {
             let (server, repository) = (self.connection.server(), repository.clone());
             return Err(TrustServerError::NotFound { server, repository });
         };
-        parse_key_object(&bytes)
+        self.public_key(&bytes, role)
+    }
+
+    fn public_key(&self, bytes: &[u8], role: &str) -> Result<PublicKey, TrustServerError> {
+        parse_key_object(bytes)
             .map_err(|error| self.connection.unexpected(&format!("its {role} key cannot be used: {error}")))
     }
 
@@ -126,6 +137,33 @@ impl TrustServer for NotaryHttp {
         })
     }
 
+    async fn next_online_key(
+        &self,
+        repository: &RepositoryName,
+        role: OnlineRole,
+    ) -> Result<PublicKey, TrustServerError> {
+        let role = match role {
+            OnlineRole::Snapshot => "snapshot",
+            OnlineRole::Timestamp => "timestamp",
+        };
+        let request = self.request(Method::POST, repository, &format!("{role}.key"));
+        let response = self.connection.send(request).await?;
+        if response.status() != StatusCode::OK {
+            return Err(self.refusal(response, repository).await);
+        }
+        let bytes = self.connection.body(response, "a key", KEY_BYTES).await?;
+        self.public_key(&bytes, role)
+    }
+
+    async fn noted_before(
+        &self,
+        repository: &RepositoryName,
+        role: &RoleName,
+        moment: UtcTime,
+    ) -> Result<Noted, TrustServerError> {
+        feed::noted_before(&self.connection, repository, role, moment).await
+    }
+
     async fn publish(&self, repository: &RepositoryName, upload: &Upload) -> Result<(), TrustServerError> {
         let mut form = Form::new();
         for document in &upload.documents {
@@ -145,6 +183,43 @@ impl TrustServer for NotaryHttp {
             }
             _ => Err(self.refusal(response, repository).await),
         }
+    }
+
+    async fn requests(&self, repository: &RepositoryName) -> Result<Vec<RequestSummary>, TrustServerError> {
+        signing_requests::list(&self.connection, repository).await
+    }
+
+    async fn request(
+        &self,
+        repository: &RepositoryName,
+        id: RequestId,
+    ) -> Result<Option<Bytes>, TrustServerError> {
+        signing_requests::get(&self.connection, repository, id).await
+    }
+
+    async fn open_request(
+        &self,
+        repository: &RepositoryName,
+        request: Bytes,
+    ) -> Result<RequestProgress, TrustServerError> {
+        signing_requests::open(&self.connection, repository, request).await
+    }
+
+    async fn add_signatures(
+        &self,
+        repository: &RepositoryName,
+        id: RequestId,
+        signatures: Bytes,
+    ) -> Result<RequestProgress, TrustServerError> {
+        signing_requests::sign(&self.connection, repository, id, signatures).await
+    }
+
+    async fn cancel_request(
+        &self,
+        repository: &RepositoryName,
+        id: RequestId,
+    ) -> Result<(), TrustServerError> {
+        signing_requests::cancel(&self.connection, repository, id).await
     }
 }
 

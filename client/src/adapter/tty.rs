@@ -1,11 +1,15 @@
 //! Passphrases from a person, asked on the terminal itself: never on stdin, which may carry
 //! data.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 
 use bulla_keys_schema::key::{KeyName, Passphrase};
 
 use crate::port::{PassphraseError, Passphrases};
+
+/// Longest answer to a question, in bytes.
+const ANSWER_BYTES: u64 = 256;
 
 /// The controlling terminal, `/dev/tty`.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +38,19 @@ impl Passphrases for Tty {
     }
 }
 
+/// Puts a question to the person at the terminal, who types `y` or `yes`, or means no.
+///
+/// # Errors
+/// There is no terminal.
+pub fn ask_yes_no(question: &str) -> io::Result<bool> {
+    let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
+    terminal.write_all(question.as_bytes())?;
+    let mut answer = String::new();
+    // A line that never ends is no yes.
+    BufReader::new(terminal.take(ANSWER_BYTES)).read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
 fn ask_twice(
     name: &KeyName,
     prompt: &str,
@@ -50,13 +67,14 @@ fn ask_twice(
     Ok(first)
 }
 
-fn ask(prompt: &str, nobody: impl Fn() -> PassphraseError) -> Result<Passphrase, PassphraseError> {
+/// Asks for one line without showing it; `nobody` says that there is no terminal.
+pub(super) fn ask<E: From<PassphraseError>>(prompt: &str, nobody: impl Fn() -> E) -> Result<Passphrase, E> {
     // The default of rpassword opens /dev/tty for both; without one there is nobody to ask.
     rpassword::prompt_password(prompt).map(Passphrase::new).map_err(|error| match error.kind() {
-        io::ErrorKind::Interrupted => PassphraseError::Interrupted,
+        io::ErrorKind::Interrupted => PassphraseError::Interrupted.into(),
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::UnexpectedEof => nobody(),
         // ENXIO: there is a /dev/tty, but this process has no terminal.
         _ if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => nobody(),
-        _ => PassphraseError::Terminal { reason: error.to_string() },
+        _ => PassphraseError::Terminal { reason: error.to_string() }.into(),
     })
 }

@@ -3,16 +3,22 @@
 use async_trait::async_trait;
 use bulla_keys_schema::key::PublicKey;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
-use bulla_keys_schema::wire::{self, Problem, ProblemCode, Receipt};
+use bulla_keys_schema::request::RequestId;
+use bulla_keys_schema::time::UtcTime;
+use bulla_keys_schema::wire::{self, Receipt, RequestProgress, RequestSummary};
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 use reqwest::multipart::{Form, Part};
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
-use serde::de::DeserializeOwned;
+use reqwest::{Method, StatusCode};
 
+use crate::adapter::api::Api;
 use crate::adapter::connection::{ANSWER_BYTES, Connection};
-use crate::port::trust_server::{Basis, Edition, OnlineKeys, TrustServer, TrustServerError, Upload};
+use crate::adapter::feed;
+use crate::adapter::signing_requests;
+use crate::port::trust_server::{
+    Basis, Edition, Noted, OnlineKeys, OnlineRole, TrustServer, TrustServerError, Upload,
+};
 
 /// Everything but RFC 3986's unreserved characters: role names may hold any text.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -29,54 +35,8 @@ impl TufHttp {
         Self { connection }
     }
 
-    fn api(&self, method: Method, repository: &RepositoryName, what: &str) -> RequestBuilder {
-        self.connection.request(method, &format!("{}/repositories/{repository}/{what}", wire::API))
-    }
-
-    async fn answer<T: DeserializeOwned>(
-        &self,
-        response: Response,
-        repository: &RepositoryName,
-    ) -> Result<T, TrustServerError> {
-        let status = response.status();
-        let body = self.connection.body(response, "an answer", ANSWER_BYTES).await?;
-        if !status.is_success() {
-            return Err(self.refusal(status, &body, repository));
-        }
-        serde_json::from_slice(&body).map_err(|_| self.unexpected("its answer is not the expected JSON"))
-    }
-
-    fn refusal(&self, status: StatusCode, body: &[u8], repository: &RepositoryName) -> TrustServerError {
-        let server = self.connection.server();
-        let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
-            return match status {
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => TrustServerError::Unauthorised { server },
-                StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-                    TrustServerError::Unavailable {
-                        server,
-                        detail: format!("HTTP status {}", status.as_u16()),
-                    }
-                }
-                _ => self.unexpected(&format!("HTTP status {}", status.as_u16())),
-            };
-        };
-        let Problem { code, detail, hint, .. } = problem;
-        match code {
-            ProblemCode::Unauthenticated => TrustServerError::Unauthorised { server },
-            ProblemCode::Forbidden => TrustServerError::Forbidden { server, repository: repository.clone() },
-            ProblemCode::NotFound => TrustServerError::NotFound { server, repository: repository.clone() },
-            ProblemCode::ConcurrentChange => TrustServerError::Changed { repository: repository.clone() },
-            ProblemCode::Internal => self.unexpected(&detail),
-            ProblemCode::Busy | ProblemCode::Unavailable | ProblemCode::RequestTimeout => {
-                TrustServerError::Unavailable { server, detail }
-            }
-            ProblemCode::BadRequest
-            | ProblemCode::MethodNotAllowed
-            | ProblemCode::PreconditionRequired
-            | ProblemCode::Rejected
-            | ProblemCode::TooLarge
-            | ProblemCode::UnsupportedMediaType => TrustServerError::Refused { server, detail, hint },
-        }
+    const fn api(&self) -> Api<'_> {
+        Api { connection: &self.connection }
     }
 
     fn unexpected(&self, detail: &str) -> TrustServerError {
@@ -111,14 +71,14 @@ impl TrustServer for TufHttp {
             StatusCode::NOT_FOUND => Ok(None),
             status => {
                 let body = self.connection.body(response, "an answer", ANSWER_BYTES).await?;
-                Err(self.refusal(status, &body, repository))
+                Err(self.api().refusal(status, &body, repository))
             }
         }
     }
 
     async fn basis(&self, repository: &RepositoryName) -> Result<Basis, TrustServerError> {
-        let response = self.connection.send(self.api(Method::GET, repository, "head")).await?;
-        match self.answer(response, repository).await {
+        let response = self.connection.send(self.api().request(Method::GET, repository, "head")).await?;
+        match self.api().answer(response, repository).await {
             Ok(head) => Ok(Basis::Head(head)),
             Err(TrustServerError::NotFound { .. }) => Ok(Basis::Absent),
             Err(error) => Err(error),
@@ -126,12 +86,37 @@ impl TrustServer for TufHttp {
     }
 
     async fn online_keys(&self, repository: &RepositoryName) -> Result<OnlineKeys, TrustServerError> {
-        let response = self.connection.send(self.api(Method::POST, repository, "online-keys")).await?;
-        let keys: wire::OnlineKeys = self.answer(response, repository).await?;
+        let response =
+            self.connection.send(self.api().request(Method::POST, repository, "online-keys")).await?;
+        let keys: wire::OnlineKeys = self.api().answer(response, repository).await?;
         Ok(OnlineKeys {
             snapshot: self.public_key(&keys.snapshot)?,
             timestamp: self.public_key(&keys.timestamp)?,
         })
+    }
+
+    async fn next_online_key(
+        &self,
+        repository: &RepositoryName,
+        role: OnlineRole,
+    ) -> Result<PublicKey, TrustServerError> {
+        let request = self.api().request(Method::POST, repository, "online-keys/rotate");
+        let response = self.connection.send(request).await?;
+        let keys: wire::OnlineKeys = self.api().answer(response, repository).await?;
+        let next = keys.next.ok_or_else(|| self.unexpected("it has no new online keys"))?;
+        match role {
+            OnlineRole::Snapshot => self.public_key(&next.snapshot),
+            OnlineRole::Timestamp => self.public_key(&next.timestamp),
+        }
+    }
+
+    async fn noted_before(
+        &self,
+        repository: &RepositoryName,
+        role: &RoleName,
+        moment: UtcTime,
+    ) -> Result<Noted, TrustServerError> {
+        feed::noted_before(&self.connection, repository, role, moment).await
     }
 
     async fn publish(&self, repository: &RepositoryName, upload: &Upload) -> Result<(), TrustServerError> {
@@ -143,7 +128,7 @@ impl TrustServer for TufHttp {
         for target in &upload.targets {
             form = form.part(wire::TARGET_PART, part(target));
         }
-        let request = self.api(Method::POST, repository, "publish");
+        let request = self.api().request(Method::POST, repository, "publish");
         let request = match &upload.basis {
             Basis::Absent => request.header(IF_NONE_MATCH, "*"),
             Basis::Head(head) => request.header(IF_MATCH, format!("\"{}\"", head.token)),
@@ -154,7 +139,44 @@ impl TrustServer for TufHttp {
             .header(HeaderName::from_static(wire::IDEMPOTENCY_KEY), upload.operation.to_string())
             .multipart(form);
         let response = self.connection.send(request).await?;
-        self.answer::<Receipt>(response, repository).await.map(drop)
+        self.api().answer::<Receipt>(response, repository).await.map(drop)
+    }
+
+    async fn requests(&self, repository: &RepositoryName) -> Result<Vec<RequestSummary>, TrustServerError> {
+        signing_requests::list(&self.connection, repository).await
+    }
+
+    async fn request(
+        &self,
+        repository: &RepositoryName,
+        id: RequestId,
+    ) -> Result<Option<Bytes>, TrustServerError> {
+        signing_requests::get(&self.connection, repository, id).await
+    }
+
+    async fn open_request(
+        &self,
+        repository: &RepositoryName,
+        request: Bytes,
+    ) -> Result<RequestProgress, TrustServerError> {
+        signing_requests::open(&self.connection, repository, request).await
+    }
+
+    async fn add_signatures(
+        &self,
+        repository: &RepositoryName,
+        id: RequestId,
+        signatures: Bytes,
+    ) -> Result<RequestProgress, TrustServerError> {
+        signing_requests::sign(&self.connection, repository, id, signatures).await
+    }
+
+    async fn cancel_request(
+        &self,
+        repository: &RepositoryName,
+        id: RequestId,
+    ) -> Result<(), TrustServerError> {
+        signing_requests::cancel(&self.connection, repository, id).await
     }
 }
 

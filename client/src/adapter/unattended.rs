@@ -100,7 +100,7 @@ fn not_empty(name: &KeyName, passphrase: Passphrase) -> Result<Passphrase, Passp
 }
 
 /// The content of `path` without the line end that editors add.
-fn read(path: &Path) -> Result<Passphrase, PassphraseError> {
+pub(super) fn read(path: &Path) -> Result<Passphrase, PassphraseError> {
     let failed = |reason: String| PassphraseError::File { path: path.to_owned(), reason };
     let file = File::open(path).map_err(|error| failed(error.to_string()))?;
     let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(FILE_BYTES).unwrap_or_default() + 1));

@@ -2,6 +2,11 @@
 //!
 //! Codes never change meaning.
 
+mod backup;
+mod key_files;
+
+mod requests;
+
 use std::process::ExitCode;
 
 use bulla_keys_schema::dialect::InvalidMetadata;
@@ -9,19 +14,25 @@ use bulla_keys_schema::key::OpenError;
 use bulla_keys_schema::verify::{ChainError, RootError, VerifyError as SignatureError};
 
 use crate::config::InvalidConfig;
+use crate::flow::certificate::CertificateError;
 use crate::flow::init::InitError;
 use crate::flow::key::KeyError;
+use crate::flow::key::certificate::CertifyError;
 use crate::flow::publish::PublishError;
 use crate::flow::refresh::{CacheError, RefreshError};
+use crate::flow::renew::RenewError;
 use crate::flow::revoke::RevokeError;
+use crate::flow::root_change::RootChangeError;
+use crate::flow::rotate::RotateError;
 use crate::flow::sign::SignError;
 use crate::flow::signer::SignerError;
 use crate::flow::signing::{TooFewKeys, UnlockError};
+use crate::flow::status::StatusError;
 use crate::flow::verify::{Refusal, VerifyError};
 use crate::pins::{BadThreshold, PinsError};
 use crate::port::{KeyStoreError, PassphraseError, RegistryError, TrustServerError};
 use crate::report::ErrorReport;
-use crate::wiring::{InvalidConnection, NoHome, PASSPHRASE, UnreadableCertificates};
+use crate::wiring::{InvalidConnection, NoHome, NobodyToAsk, PASSPHRASE, UnreadableCertificates};
 
 /// How `bulla` ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +60,10 @@ pub enum Exit {
     Unauthorised = 30,
     /// Server or registry unreachable.
     Unreachable = 31,
-    /// Concurrent change, retry.
+    /// Concurrent change, retry; for signing requests: too late, make it again.
     Busy = 40,
+    /// Others have to sign as well.
+    Waiting = 41,
     /// Interrupted.
     Interrupted = 130,
 }
@@ -102,10 +115,28 @@ fn classify(error: &anyhow::Error) -> Explained {
         return revoke(error);
     }
     if let Some(error) = error.downcast_ref() {
+        return rotate(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return renew(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return status(error);
+    }
+    if let Some(error) = error.downcast_ref() {
         return refresh(error);
     }
     if let Some(error) = error.downcast_ref() {
         return key(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return key_files::export(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return key_files::load(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return key_files::key_source(error);
     }
     if let Some(error) = error.downcast_ref() {
         return key_store(error);
@@ -113,18 +144,44 @@ fn classify(error: &anyhow::Error) -> Explained {
     if let Some(error) = error.downcast_ref() {
         return pins(error);
     }
+    if let Some(explained) = backup::explain(error) {
+        return explained;
+    }
     settings(error)
 }
 
 fn settings(error: &anyhow::Error) -> Explained {
+    if let Some(explained) = of_request(error) {
+        return explained;
+    }
     if error.is::<InvalidConfig>() {
         return (Exit::Configuration, hint("correct or remove the file"));
     }
     if error.is::<NoHome>() {
         return (Exit::Configuration, hint("name a folder: --home DIR or BULLA_HOME"));
     }
+    if error.is::<super::argument::PrivateKey>() {
+        return (
+            Exit::Usage,
+            hint(
+                "replace that key; a key in a variable is loaded by its name, without `$`: bulla key load --from-env VAR",
+            ),
+        );
+    }
+    if error.is::<bulla_keys_schema::key::InvalidKeySource>() {
+        return (Exit::Usage, hint("write the name of the variable, without `$`: --from-env VAR"));
+    }
     if error.is::<super::key::NoName>() {
         return (Exit::Usage, hint("choose a name: --name NAME"));
+    }
+    if error.is::<super::key::NoSource>() {
+        return (Exit::Usage, hint("name the variable or the file: --from-env VAR, or FILE"));
+    }
+    if error.is::<super::key::NoPath>() {
+        return (Exit::Usage, hint("name another file"));
+    }
+    if error.is::<super::NoRepository>() {
+        return (Exit::Usage, hint("name it as images are named: registry.example.com/team/app"));
     }
     if error.is::<BadThreshold>() {
         return (Exit::Usage, hint("--threshold must be between 1 and the number of root keys"));
@@ -148,10 +205,46 @@ fn settings(error: &anyhow::Error) -> Explained {
     if error.is::<super::man::UnwritablePages>() {
         return (Exit::Usage, hint("name a folder that exists and can be written"));
     }
+    if error.is::<super::revoke::TagAndDigest>() {
+        return (Exit::Usage, hint("name the tag alone, or the repository and --digest"));
+    }
     if error.is::<super::NoTag>() {
         return (Exit::Usage, hint("name a tag: REPOSITORY:TAG"));
     }
     (Exit::Internal, None)
+}
+
+fn of_request(error: &anyhow::Error) -> Option<Explained> {
+    if let Some(error) = error.downcast_ref() {
+        return Some(certify(error));
+    }
+    if let Some(error) = error.downcast_ref() {
+        return Some(requests::request(error));
+    }
+    if let Some(error) = error.downcast_ref() {
+        return Some(requests::merge(error));
+    }
+    if error.is::<bulla_keys_schema::request::InvalidRequest>() {
+        return Some((Exit::Usage, hint("name a file of bulla request export, or of bulla request sign")));
+    }
+    if error.is::<bulla_keys_schema::request::InvalidText>() {
+        return Some((Exit::Usage, hint("write the reason on one line, in up to 500 characters")));
+    }
+    if error.is::<super::request::Declined>() {
+        return Some((Exit::Usage, hint("without a question: --yes, or --expect-digest HEX")));
+    }
+    if error.is::<super::request::NothingNamed>() {
+        return Some((Exit::Usage, hint("name it: REPOSITORY ID, or --file FILE")));
+    }
+    if error.is::<super::request::NoOut>() {
+        return Some((Exit::Usage, hint("name a file: --out SIGFILE")));
+    }
+    if error.is::<super::request::UnusableRequestFile>() {
+        return Some((Exit::Usage, hint("name another file")));
+    }
+    error
+        .is::<NobodyToAsk>()
+        .then(|| (Exit::Usage, hint("look at it with --dry-run, then: --yes, or --expect-digest HEX")))
 }
 
 fn verify(error: &VerifyError) -> Explained {
@@ -165,6 +258,12 @@ fn verify(error: &VerifyError) -> Explained {
 
 fn refused(refusal: &Refusal) -> Explained {
     match refusal {
+        Refusal::Denied { .. } => (
+            Exit::Revoked,
+            hint(
+                "do not use it, whoever signs it; a repaired image has another digest and is signed as usual",
+            ),
+        ),
         Refusal::DigestNotSigned { .. } => {
             (Exit::NotSigned, hint("sign a tag that means it: bulla sign REPOSITORY:TAG@sha256:DIGEST"))
         }
@@ -206,7 +305,7 @@ fn refused(refusal: &Refusal) -> Explained {
     }
 }
 
-fn refresh(error: &RefreshError) -> Explained {
+pub(super) fn refresh(error: &RefreshError) -> Explained {
     match error {
         RefreshError::Cache(CacheError::Busy { .. }) => {
             (Exit::Busy, hint("wait for the other program, or end it"))
@@ -254,11 +353,18 @@ fn refresh(error: &RefreshError) -> Explained {
 
 fn chain(error: &ChainError) -> Explained {
     match error {
+        ChainError::Ended { role, .. } => (
+            Exit::Expired,
+            hint(&format!(
+                "another signer signs it; the admin can let {role} sign on: remove and add it again"
+            )),
+        ),
         ChainError::Expired { role, .. } => expired(role.as_str()),
         ChainError::Verify { source, .. } => signatures(source),
         ChainError::Mismatch { .. }
         | ChainError::Missing { .. }
         | ChainError::NotDelegated { .. }
+        | ChainError::Outlives { .. }
         | ChainError::RoleRemoved { .. }
         | ChainError::Rollback { .. }
         | ChainError::TooLarge { .. }
@@ -281,9 +387,11 @@ fn expired(role: &str) -> Explained {
             "the trust server renews it; if it does not, it is down, or somebody holds back its answers"
                 .to_owned()
         }
-        "root" => "its admin signs a new root".to_owned(),
-        "targets" => "its admin signs anything in the repository again".to_owned(),
-        role => format!("whoever signs for {role} signs any tag again"),
+        "root" => "its admin signs a new root: bulla renew REPOSITORY root".to_owned(),
+        "targets" => "its admin signs it anew: bulla renew REPOSITORY targets".to_owned(),
+        role => {
+            format!("whoever signs for {role} signs any tag again, or runs: bulla renew REPOSITORY {role}")
+        }
     };
     (Exit::Expired, Some(who))
 }
@@ -309,6 +417,10 @@ fn server(error: &TrustServerError) -> Explained {
             Exit::Usage,
             hint(&format!("its owner hands it to the server: notary key rotate {repository} snapshot -r")),
         ),
+        TrustServerError::NoRequests => {
+            (Exit::Configuration, hint("signing requests need bullad as trust server"))
+        }
+        TrustServerError::RequestOver { .. } => (Exit::Busy, hint("make the change again, with --request")),
         TrustServerError::NotConfigured => {
             (Exit::Configuration, hint("name it: --server URL, BULLA_SERVER, or server in config.toml"))
         }
@@ -360,7 +472,9 @@ fn publish(error: &PublishError) -> Explained {
             (Exit::Tampered, hint(&format!("look at what is there: bulla inspect {repository} --pretty")))
         }
         PublishError::Refresh(error) => refresh(error),
-        PublishError::Renewal(_) => (Exit::Internal, None),
+        PublishError::Request(_) => (Exit::Usage, hint("no server would take this change, whoever signs it")),
+        PublishError::RequestTooLarge { .. } => (Exit::Usage, hint("make several smaller changes")),
+        PublishError::RootChange(error) => root_change(error),
         PublishError::Server(error) => server(error),
         PublishError::Store(error) => key_store(error),
         PublishError::TooBusy { .. } => (Exit::Busy, hint("try again when fewer change it at once")),
@@ -369,13 +483,109 @@ fn publish(error: &PublishError) -> Explained {
     }
 }
 
+fn rotate(error: &RotateError) -> Explained {
+    match error {
+        RotateError::AlreadyListed { .. } | RotateError::NothingChanges { .. } => {
+            (Exit::Usage, hint("look at the keys in use: bulla status REPOSITORY"))
+        }
+        RotateError::Edit(_) | RotateError::Threshold { .. } | RotateError::TooFew { .. } => {
+            (Exit::Usage, hint("name more keys with --add, or a lower --threshold"))
+        }
+        RotateError::Entropy(_) | RotateError::LastVersion | RotateError::Make(_) => (Exit::Internal, None),
+        RotateError::HashBins => (Exit::Usage, hint("use the tool that made this repository")),
+        RotateError::Key(error) => key(error),
+        RotateError::OtherCertificate { .. } => {
+            (Exit::Usage, hint("name a certificate that its holder made for this repository"))
+        }
+        RotateError::NoKey { name } => (
+            Exit::Usage,
+            hint(&format!(
+                "make it: bulla key generate {name}; a file ends in .pub, or has a slash in its path"
+            )),
+        ),
+        RotateError::NoName { .. } => (Exit::Usage, hint("make a key yourself, and name it: --key NAME")),
+        RotateError::NoRole => {
+            (Exit::Usage, hint("name one: root, targets, snapshot, timestamp or a signer"))
+        }
+        RotateError::NoneHere { .. } => {
+            (Exit::Usage, hint("say which key joins and which leaves: --add KEY --remove FINGERPRINT"))
+        }
+        RotateError::NotListed { .. } => {
+            (Exit::Usage, hint("look at the keys in use: bulla status REPOSITORY --output json"))
+        }
+        RotateError::OnlineKeys { .. } => {
+            (Exit::Usage, hint("leave out --key, --add, --remove and --threshold"))
+        }
+        RotateError::Publish(error) => publish(error),
+        RotateError::Repeated { .. } | RotateError::Twice { .. } => (Exit::Usage, hint("name it once")),
+        RotateError::Root(error) => root_change(error),
+        RotateError::SeveralRoles => (Exit::Usage, hint("rotate one role after the other")),
+        RotateError::Store(error) => key_store(error),
+        RotateError::UnknownSigner { .. } => {
+            (Exit::Usage, hint("look who there is: bulla signer list REPOSITORY"))
+        }
+    }
+}
+
+fn renew(error: &RenewError) -> Explained {
+    match error {
+        RenewError::LastVersion { .. } => (Exit::Internal, None),
+        RenewError::Online { role } => {
+            (Exit::Usage, hint(&format!("for new keys: bulla rotate REPOSITORY {role}")))
+        }
+        RenewError::Publish(error) => publish(error),
+        RenewError::Root(error) => root_change(error),
+        RenewError::Store(error) => key_store(error),
+        RenewError::Unknown { .. } => (Exit::Usage, hint("look which there are: bulla status REPOSITORY")),
+    }
+}
+
+fn status(error: &StatusError) -> Explained {
+    match error {
+        StatusError::Refresh(error) => refresh(error),
+        StatusError::Store(error) => key_store(error),
+    }
+}
+
+fn root_change(error: &RootChangeError) -> Explained {
+    match error {
+        RootChangeError::Certificate(_) | RootChangeError::LastVersion | RootChangeError::Sign(_) => {
+            (Exit::Internal, None)
+        }
+        RootChangeError::LegacyKey { .. } => {
+            (Exit::Usage, hint("make one: bulla key generate NAME --algorithm ecdsa-p256"))
+        }
+        RootChangeError::NoCertificate { .. } => {
+            (Exit::Usage, hint("run this where the private key is: only its holder can certify it"))
+        }
+        RootChangeError::Root(_) => (Exit::Usage, hint("check --add, --remove, --key and --threshold")),
+        RootChangeError::TooFewKeys(error) => too_few_keys(error),
+    }
+}
+
 fn too_few_keys(error: &TooFewKeys) -> Explained {
     let missing: Vec<String> = error.missing.iter().map(ToString::to_string).collect();
-    (Exit::NotSigned, hint(&format!("sign where these keys are: {}", missing.join(", "))))
+    (
+        Exit::NotSigned,
+        hint(&format!("sign where these keys are: {}; or ask their holders: --request", missing.join(", "))),
+    )
 }
 
 fn sign(error: &SignError) -> Explained {
     match error {
+        SignError::Denied { denial, .. } => (
+            Exit::Revoked,
+            hint(&format!(
+                "sign a repaired image; if the revocation was wrong, whoever made it runs: bulla revoke --undo REPOSITORY --digest {}",
+                denial.digest.to_oci()
+            )),
+        ),
+        SignError::Ended { .. } => (
+            Exit::Expired,
+            hint(
+                "sign as another signer: --as SIGNER; the admin can let this one sign on: remove and add it again",
+            ),
+        ),
         SignError::HashBins | SignError::Missing { .. } | SignError::NoReleases => {
             (Exit::Usage, hint("use the tool that made this repository"))
         }
@@ -416,6 +626,12 @@ fn init(error: &InitError) -> Explained {
                 "name another: --root-key NAME, made with: bulla key generate {name}-p256 --algorithm ecdsa-p256"
             )),
         ),
+        InitError::NoCertificate { .. } => {
+            (Exit::Usage, hint("its holder hands you a certificate for this repository: --root-key FILE.crt"))
+        }
+        InitError::OtherCertificate { .. } => {
+            (Exit::Usage, hint("name a certificate that its holder made for this repository"))
+        }
         InitError::NoKey { name } => (
             Exit::Usage,
             hint(&format!(
@@ -457,6 +673,11 @@ fn signer(error: &SignerError) -> Explained {
             Exit::NotSigned,
             hint("have the signer run bulla signer enrol again, with the same name, keys and tags"),
         ),
+        SignerError::CannotTakeOver(error) => too_few_keys(error),
+        SignerError::EnrolmentOutlives { .. } => {
+            (Exit::Usage, hint("have the signer run bulla signer enrol again, with the same --expires"))
+        }
+        SignerError::Over { .. } => (Exit::Usage, hint("name a later --expires, or another signer")),
         SignerError::Exists { name } => (
             Exit::Usage,
             hint(&format!("choose another name, or first: bulla signer remove REPOSITORY {name}")),
@@ -485,8 +706,18 @@ fn signer(error: &SignerError) -> Explained {
 
 fn revoke(error: &RevokeError) -> Explained {
     match error {
-        RevokeError::Already { .. } => (Exit::Revoked, hint("nothing needs to be done")),
-        RevokeError::HashBins | RevokeError::NoReleases => {
+        RevokeError::Already { .. } | RevokeError::AlreadyDenied { .. } => {
+            (Exit::Revoked, hint("nothing needs to be done"))
+        }
+        RevokeError::DigestNotSigned { repository, .. } => {
+            (Exit::NotSigned, hint(&format!("list what is signed: bulla inspect {repository} --pretty")))
+        }
+        RevokeError::Edit(_) => (Exit::Internal, None),
+        RevokeError::Legacy { .. } => (Exit::Usage, hint("whoever wants the tag signs it again: bulla sign")),
+        RevokeError::NotDenied { repository, .. } => {
+            (Exit::Usage, hint(&format!("list what is denied: bulla inspect {repository} --pretty")))
+        }
+        RevokeError::HashBins | RevokeError::NoDenyList | RevokeError::NoReleases => {
             (Exit::Usage, hint("use the tool that made this repository"))
         }
         RevokeError::LastVersion { .. } => (Exit::Internal, None),
@@ -509,6 +740,17 @@ fn key(error: &KeyError) -> Explained {
     }
 }
 
+fn certify(error: &CertifyError) -> Explained {
+    match error {
+        CertifyError::Certificate(CertificateError::SelfSign(_)) => {
+            (Exit::Usage, hint("make another key: bulla key generate NAME --algorithm ecdsa-p256"))
+        }
+        CertifyError::Certificate(CertificateError::Entropy(_)) => (Exit::Internal, None),
+        CertifyError::Key(error) => key(error),
+        CertifyError::Unlock(error) => unlock(error),
+    }
+}
+
 fn unlock(error: &UnlockError) -> Explained {
     match error {
         UnlockError::Halves { name } => (
@@ -520,6 +762,10 @@ fn unlock(error: &UnlockError) -> Explained {
         }
         UnlockError::Open { .. } => (Exit::Configuration, hint("restore the key file from a copy")),
         UnlockError::Passphrase(error) => passphrase(error),
+        UnlockError::Replaced { name, .. } => (
+            Exit::Configuration,
+            hint(&format!("load what is there now: bulla key remove {name}, then bulla key load")),
+        ),
         UnlockError::Store(error) => key_store(error),
     }
 }
@@ -548,6 +794,10 @@ fn key_store(error: &KeyStoreError) -> Explained {
         KeyStoreError::Exists { .. } => (Exit::Usage, hint("choose another name, or move the file away")),
         KeyStoreError::Invalid { .. } => (Exit::Configuration, hint("restore the file from a copy")),
         KeyStoreError::Io { .. } => (Exit::Internal, hint("check the folder, or name another: --home DIR")),
+        KeyStoreError::Loaded { .. } => {
+            (Exit::Usage, hint("do it where its file is; to keep it in this home: bulla key import FILE"))
+        }
+        KeyStoreError::Source { error, .. } => key_files::key_source(error),
         KeyStoreError::OpenToOthers { path, .. } => (
             Exit::Configuration,
             hint(&format!(

@@ -1,10 +1,13 @@
 //! `bulla init`
 
-use bulla_keys_schema::key::KeyName;
+use std::path::Path;
+
 use bulla_keys_schema::names::RepositoryName;
 
+use super::asking::{self, Asking};
+use super::signer::{UnusableFile, read_certificate, read_key};
 use super::{Context, say_dry_run, warn_threshold};
-use crate::flow::init::{Request, init};
+use crate::flow::init::{FirstKey, Request, init};
 use crate::pins::Mode;
 use crate::report::InitReport;
 
@@ -14,28 +17,28 @@ pub(super) struct Args {
     /// The image repository, with its registry: registry.example.com/team/app
     #[arg(value_parser = super::repository)]
     repository: RepositoryName,
-    /// A key of this home that signs root; may be repeated [default: root]
-    #[arg(long = "root-key", value_name = "NAME")]
-    root_keys: Vec<KeyName>,
+    /// A key that signs root: its name in this home, or a file with the public key of somebody
+    /// else, for a legacy repository with his certificate; may be repeated [default: root]
+    #[arg(long = "root-key", value_name = "KEY")]
+    root_keys: Vec<String>,
     /// How many of the root keys must sign
     #[arg(long, value_name = "K", default_value_t = 1)]
     root_threshold: u64,
-    /// The key of this home that signs targets
-    #[arg(long, value_name = "NAME", default_value = "targets")]
-    targets_key: KeyName,
+    /// The key that signs targets, likewise
+    #[arg(long, value_name = "KEY", default_value = "targets")]
+    targets_key: String,
     /// How the metadata is written [default: as the pin for its scope says, else spec]
     #[arg(long, value_name = "MODE", value_enum)]
     mode: Option<Mode>,
-    /// Check everything, change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    asking: Asking,
 }
 
 impl Args {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let mut root_keys = self.root_keys;
         if root_keys.is_empty() {
-            root_keys.push("root".parse()?);
+            root_keys.push("root".to_owned());
         }
         let mode = match self.mode {
             Some(mode) => mode,
@@ -44,23 +47,45 @@ impl Args {
         let request = Request {
             repository: self.repository,
             mode,
-            root_keys,
+            root_keys: root_keys.iter().map(|text| first_key(text)).collect::<Result<_, _>>()?,
             root_threshold: self.root_threshold,
-            targets_key: self.targets_key,
-            dry_run: self.dry_run,
+            targets_key: first_key(&self.targets_key)?,
+            how: self.asking.how(),
         };
         let world = context.settings.world_in(&request.repository, mode)?;
         let begun = init(world.ports(), &request).await?;
         warn_threshold(context.output, mode, self.root_threshold);
-        say_dry_run(context.output, self.dry_run);
+        say_dry_run(context.output, self.asking.is_dry_run());
         context.output.answer(&InitReport::new(&request.repository, &begun))?;
+        let mode = if mode == Mode::Legacy { " --mode legacy" } else { "" };
         if let Some(digest) = begun.root_digest {
+            for key in &begun.not_proven {
+                context.output.warn(&format!(
+                    "root key {key} has not signed: nobody has shown that he holds its private half"
+                ));
+            }
             context.output.say("pinned here; whoever verifies pins the same root:");
-            let mode = if mode == Mode::Legacy { " --mode legacy" } else { "" };
             context
                 .output
                 .say(&format!("  bulla trust add {}{mode} --root-sha256 {digest}", request.repository));
         }
-        Ok(())
+        asking::wait(context, &request.repository, begun.request)
     }
+}
+
+/// A key of this home, or a file of somebody else's: its name ends like one, or has a slash.
+fn first_key(text: &str) -> Result<FirstKey, UnusableFile> {
+    let path = Path::new(text);
+    let ends = path.extension().is_some_and(|end| ["pub", "pem", "crt"].iter().any(|known| end == *known));
+    match text.parse() {
+        Ok(name) if !ends && !text.contains('/') => Ok(FirstKey::Named(name)),
+        _ => read_first_key(path),
+    }
+}
+
+fn read_first_key(path: &Path) -> Result<FirstKey, UnusableFile> {
+    if let Some(known) = read_certificate(path)? {
+        return Ok(FirstKey::Certified(Box::new(known)));
+    }
+    Ok(FirstKey::Elsewhere { name: asking::label(path), key: Box::new(read_key(path)?) })
 }

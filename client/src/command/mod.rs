@@ -1,16 +1,24 @@
 //! The command line: one file per verb. A command parses, calls a flow and hands the result to
 //! the output; errors end in one place, `failure`.
 
+mod argument;
+mod asking;
+mod backup;
 mod completions;
 mod failure;
 mod init;
 mod inspect;
 mod key;
 mod man;
+mod moment;
+mod renew;
+mod request;
 mod resolve;
 mod revoke;
+mod rotate;
 mod sign;
 mod signer;
+mod status;
 mod trust;
 mod verify;
 
@@ -22,6 +30,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use failure::{Exit, Failure, explain};
 
+use crate::config::OutputFormat;
 use crate::flow::publish::Published;
 use crate::flow::verify::{Refusal, VerifyError};
 use crate::output::Output;
@@ -51,6 +60,11 @@ enum Verb {
     Resolve(resolve::Args),
     Inspect(inspect::Args),
     Revoke(revoke::Args),
+    Rotate(rotate::Args),
+    Renew(renew::Args),
+    Status(status::Args),
+    #[command(subcommand)]
+    Request(request::Verb),
     #[command(subcommand)]
     Trust(trust::Verb),
     Completions(completions::Args),
@@ -65,6 +79,10 @@ struct Context {
 
 /// Runs `bulla` with these arguments, the program's name first.
 pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let Err(refused) = argument::require_no_key(&args) {
+        return fail(&Output::new(OutputFormat::default(), false), &refused.into()).into();
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(refused) => {
@@ -97,7 +115,7 @@ async fn dispatch(cli: Cli, output: &mut Output) -> anyhow::Result<()> {
     *output = Output::new(settings.format(), quiet);
     let context = Context { settings, output: *output };
     match cli.verb {
-        Verb::Key(verb) => verb.run(&context),
+        Verb::Key(verb) => verb.run(&context).await,
         Verb::Init(args) => args.run(&context).await,
         Verb::Signer(verb) => verb.run(&context).await,
         Verb::Sign(args) => args.run(&context).await,
@@ -105,6 +123,10 @@ async fn dispatch(cli: Cli, output: &mut Output) -> anyhow::Result<()> {
         Verb::Resolve(args) => args.run(&context).await,
         Verb::Inspect(args) => args.run(&context).await,
         Verb::Revoke(args) => args.run(&context).await,
+        Verb::Rotate(args) => args.run(&context).await,
+        Verb::Renew(args) => args.run(&context).await,
+        Verb::Status(args) => args.run(&context).await,
+        Verb::Request(verb) => verb.run(&context).await,
         Verb::Trust(verb) => verb.run(&context),
         Verb::Completions(args) => args.run(*output),
         Verb::Man(args) => args.run(*output),
@@ -113,6 +135,9 @@ async fn dispatch(cli: Cli, output: &mut Output) -> anyhow::Result<()> {
 
 /// Says what went wrong, to people on stderr and to programs on stdout.
 fn fail(output: &Output, error: &anyhow::Error) -> Exit {
+    if let Some(Answered(exit)) = error.downcast_ref() {
+        return *exit;
+    }
     let failure = explain(error);
     let exit = failure.exit;
     if output.is_json() {
@@ -129,6 +154,11 @@ fn fail(output: &Output, error: &anyhow::Error) -> Exit {
     output.fail(&failure.report());
     exit
 }
+
+/// The answer is printed, and says what the exit code says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the answer says it")]
+struct Answered(Exit);
 
 /// A repository as images are typed: `busybox` is `docker.io/library/busybox` here as well.
 fn repository(text: &str) -> Result<RepositoryName, NoRepository> {
@@ -151,14 +181,6 @@ fn scope(text: &str) -> Result<Scope, NoRepository> {
     match text.strip_suffix("/**") {
         Some(_) => text.parse().map_err(|_| NoRepository),
         None => repository(text).map(Scope::Repository),
-    }
-}
-
-/// An image with a tag and no digest.
-fn tagged(text: &str) -> Result<ImageRef, NoTag> {
-    match repository_and_tag(text) {
-        Ok((repository, Some(tag))) => Ok(ImageRef::new(repository, Some(tag), None)),
-        _ => Err(NoTag),
     }
 }
 
@@ -216,8 +238,8 @@ mod tests {
             assert_eq!(repository(typed).unwrap().as_str(), read);
             assert_eq!(scope(typed).unwrap().to_string(), read);
             assert_eq!(repository_and_tag(&format!("{typed}:1")).unwrap().0.as_str(), read);
-            assert_eq!(tagged(&format!("{typed}:1")).unwrap().to_string(), format!("{read}:1"));
-            assert!(repository(&format!("{typed}:1")).is_err() && tagged(typed).is_err());
+            assert_eq!(repository_and_tag(typed).unwrap().1, None);
+            assert!(repository(&format!("{typed}:1")).is_err());
         }
         assert_eq!(scope("reg.example.com/**").unwrap().to_string(), "reg.example.com/**");
         assert!(scope("**").is_err() && repository(&format!("a.b/c@sha256:{}", "0".repeat(64))).is_err());

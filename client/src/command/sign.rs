@@ -2,6 +2,7 @@
 
 use bulla_keys_schema::names::{ImageRef, SignerName};
 
+use super::asking::{self, Asking};
 use super::{Context, say_dry_run, warn_expired};
 use crate::flow::sign::{Request, sign};
 use crate::report::SignReport;
@@ -20,9 +21,8 @@ pub(super) struct Args {
     /// List the images of an index as well
     #[arg(long)]
     platforms: bool,
-    /// Show what would be signed, change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    asking: Asking,
 }
 
 impl Args {
@@ -33,14 +33,15 @@ impl Args {
             size: self.size,
             signer: self.signer,
             platforms: self.platforms,
-            dry_run: self.dry_run,
+            how: self.asking.how(),
         };
         let signed = sign(world.ports(), &request).await?;
         warn_expired(context.output, &signed.published);
-        say_dry_run(context.output, self.dry_run);
+        say_dry_run(context.output, self.asking.is_dry_run());
         if signed.published.done {
             context.output.say(&format!("signed {}:{}", request.image.repository(), signed.tag));
         }
-        Ok(context.output.answer(&SignReport::new(request.image.repository(), &signed))?)
+        context.output.answer(&SignReport::new(request.image.repository(), &signed))?;
+        asking::end(context, request.image.repository(), &signed.published)
     }
 }

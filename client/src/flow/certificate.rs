@@ -19,10 +19,23 @@ pub fn certify(
     common_name: &str,
     now: UtcTime,
 ) -> Result<KeyEntry, CertificateError> {
+    certificate(entropy, signer, common_name, now).map(KeyEntry::certified)
+}
+
+/// The certificate alone, for somebody who lists it elsewhere.
+///
+/// # Errors
+/// As for [`certify`].
+pub fn certificate(
+    entropy: &dyn Entropy,
+    signer: &dyn Signer,
+    common_name: &str,
+    now: UtcTime,
+) -> Result<Certificate, CertificateError> {
     let mut serial = [0; 16];
     entropy.fill(&mut serial)?;
     let until = now.plus_seconds(lifetimes::root(Dialect::Notary1));
-    Ok(KeyEntry::certified(Certificate::self_signed(signer, common_name, serial, now, until)?))
+    Ok(Certificate::self_signed(signer, common_name, serial, now, until)?)
 }
 
 /// Why a root key got no certificate.

@@ -4,9 +4,10 @@
 use bulla_keys_schema::author::Draft;
 use bulla_keys_schema::key::KeyName;
 use bulla_keys_schema::names::{PathPattern, RepositoryName, SignerName};
+use bulla_keys_schema::time::UtcTime;
 use bytes::Bytes;
 
-use crate::flow::publish::PublishError;
+use crate::flow::publish::{How, PublishError};
 use crate::flow::refresh::Session;
 use crate::flow::signer::{AddRequest, Joining, SignerError};
 use crate::flow::signing::KeyRing;
@@ -25,6 +26,8 @@ pub struct Request {
     pub threshold: u64,
     /// Tags that the admin will allow.
     pub patterns: Vec<PathPattern>,
+    /// When the admin will let the right to sign end, if he will.
+    pub ends: Option<UtcTime>,
 }
 
 /// Signs the first document of a signer.
@@ -48,9 +51,11 @@ pub async fn enrol(ports: Ports<'_>, request: &Request) -> Result<Bytes, SignerE
             keys: stored.iter().map(|key| key.public.clone()).collect(),
             threshold: request.threshold,
             patterns: request.patterns.clone(),
+            ends: request.ends,
             enrolment: None,
-            dry_run: true,
+            how: How::DryRun,
         },
+        now,
     )?;
     let first = joining.first_document(now);
     // All named keys sign: whoever adds the signer may ask for any number of them.

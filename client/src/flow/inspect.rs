@@ -4,15 +4,18 @@ use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::key::{Fingerprint, KeyId};
 use bulla_keys_schema::metadata::{
-    DelegatedRole, KeyTable, RoleKeys, Scope, TargetInfo, Threshold, TopLevelRole, Version,
+    DelegatedRole, Denial, DenyList, KeyTable, RoleKeys, Scope, TargetInfo, Threshold, TopLevelRole, Version,
 };
-use bulla_keys_schema::names::{RepositoryName, RoleName, Tag};
+use bulla_keys_schema::names::{RELEASES, RepositoryName, RoleName, Tag};
 use bulla_keys_schema::time::UtcTime;
+use bulla_keys_schema::verify::ChainError;
 use bulla_keys_schema::verify::submission::CurrentState;
 
-use crate::flow::layout::{Layout, Signers};
+use crate::flow::layout::{self, Layout, Signers};
 use crate::flow::refresh::{RefreshError, Session};
 use crate::flow::sign::role_name;
+use crate::flow::verify::KeyHolder;
+use crate::flow::vouching::holders;
 use crate::flow::{Ports, current};
 
 /// A repository at one moment.
@@ -30,6 +33,8 @@ pub struct Inspection {
     pub signers: Vec<SignerState>,
     /// What is listed.
     pub tags: Vec<TagState>,
+    /// Digests that nobody may sign.
+    pub denied: Vec<DeniedState>,
     /// The moment it was judged at.
     pub now: UtcTime,
     /// Why the trust server was not asked, if it was not.
@@ -68,6 +73,8 @@ pub struct SignerState {
     pub document: Option<(Version, UtcTime)>,
     /// What it may sign.
     pub patterns: Vec<String>,
+    /// When its right to sign ends, if it does.
+    pub ends: Option<UtcTime>,
     /// How many names it lists.
     pub tags: usize,
 }
@@ -83,8 +90,28 @@ pub struct TagState {
     pub size: Option<u64>,
     /// The signers that list the same.
     pub signed_by: Vec<RoleName>,
-    /// When it was revoked, and why, if it was.
-    pub revoked: Option<(UtcTime, Option<String>)>,
+    /// What was said when it was revoked, if it was.
+    pub revoked: Option<RevokedState>,
+}
+
+/// How a tag came to be revoked.
+#[derive(Clone, Debug)]
+pub struct RevokedState {
+    /// When, if it was said.
+    pub at: Option<UtcTime>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Who did, as far as known.
+    pub by: Vec<KeyHolder>,
+}
+
+/// One digest on the deny list.
+#[derive(Clone, Debug)]
+pub struct DeniedState {
+    /// The digest.
+    pub digest: Sha256Digest,
+    /// When, why, by whom.
+    pub revoked: RevokedState,
 }
 
 /// Reads a repository, or one tag of it.
@@ -98,6 +125,7 @@ pub async fn inspect(
 ) -> Result<Inspection, RefreshError> {
     let session = Session::open(ports, repository).await?;
     let state = current::load(&session).await?;
+    let denied = denied(&state)?;
     session.finish()?;
     let mut tags = tags(&state);
     if let Some(tag) = tag {
@@ -110,6 +138,7 @@ pub async fn inspect(
         roles: roles(&state),
         signers: signers(&state),
         tags,
+        denied,
         now: session.now(),
         offline: session.offline().map(ToString::to_string),
     })
@@ -133,8 +162,9 @@ fn roles(state: &CurrentState) -> Vec<RoleState> {
         role_state(name, version, expires, root.role(role), &root.keys)
     };
     let mut roles: Vec<RoleState> = TopLevelRole::ALL.into_iter().map(top).collect();
-    if let Some(Layout::Signers(signers)) = Layout::of(state.targets().payload()) {
-        let delegated = signers.releases().into_iter().chain(signers.all());
+    if let Some(signers) = Signers::of(state.targets().payload()) {
+        let others = signers.roles().iter().filter(|role| role.name.as_str() != RELEASES);
+        let delegated = signers.releases().into_iter().chain(others);
         roles.extend(delegated.filter_map(|role| delegated_state(state, role, signers.table())));
     }
     roles
@@ -156,10 +186,25 @@ fn signers(state: &CurrentState) -> Vec<SignerState> {
             key_ids: bare_ids(state, role, signers.table()),
             document: document.map(|document| (document.version(), document.expires())),
             patterns,
+            ends: role.ends,
             tags: document.map_or(0, |document| document.payload().targets.len()),
         }
     };
     signers.all().map(signer).collect()
+}
+
+/// A list that is delegated and not there is withheld: nothing can be said without it.
+fn denied(state: &CurrentState) -> Result<Vec<DeniedState>, RefreshError> {
+    let targets = state.targets().payload();
+    let Some((role, _)) = layout::revocations(state.root().dialect(), targets) else { return Ok(vec![]) };
+    let list = state.revocations().ok_or_else(|| ChainError::Missing { role: role_name(role) })?;
+    let entry = |denial: Denial| DeniedState { digest: denial.digest, revoked: revoked(state, denial) };
+    Ok(DenyList::new(list.payload()).iter().map(entry).collect())
+}
+
+fn revoked(state: &CurrentState, denial: Denial) -> RevokedState {
+    let by = holders(state.root().payload(), state.targets().payload(), &denial.revoked_by);
+    RevokedState { at: denial.revoked_at, reason: denial.reason, by }
 }
 
 fn delegated_state(state: &CurrentState, role: &DelegatedRole, table: &KeyTable) -> Option<RoleState> {
@@ -197,31 +242,35 @@ fn tags(state: &CurrentState) -> Vec<TagState> {
         Some(signers) => vouching(state, &signers, tag, info),
         None => vec![RoleName::Targets],
     };
-    let listed = |(tag, info): (&String, &TargetInfo)| TagState {
-        tag: tag.clone(),
-        digest: info.hashes.as_sha256(),
-        size: Some(info.length),
-        signed_by: vouching(tag, info),
-        revoked: None,
+    let list = state.revocations().map(|document| DenyList::new(document.payload()));
+    let listed = |(tag, info): (&String, &TargetInfo)| {
+        let denial = list.and_then(|list| list.find(&info.hashes));
+        TagState {
+            tag: tag.clone(),
+            digest: info.hashes.as_sha256(),
+            size: Some(info.length),
+            signed_by: vouching(tag, info),
+            revoked: denial.map(|denial| revoked(state, denial)),
+        }
     };
     // Docker looks into `targets` as well, where its repositories leave old tags.
     let is_hidden = |tag: &String| !listing.targets.contains_key(tag);
     let left =
         top.targets.iter().filter(|(tag, _)| state.root().dialect() == Dialect::Notary1 && is_hidden(tag));
-    let revoked = listing.revoked.iter().map(|(path, tombstone)| TagState {
+    let taken_back = listing.revoked.iter().map(|(path, tombstone)| TagState {
         tag: path.to_string(),
         digest: Some(tombstone.digest),
         size: None,
         signed_by: vec![],
-        revoked: Some((tombstone.revoked_at, tombstone.reason.clone())),
+        revoked: Some(revoked(state, Denial::from_tombstone(tombstone))),
     });
-    listing.targets.iter().chain(left).map(listed).chain(revoked).collect()
+    listing.targets.iter().chain(left).map(listed).chain(taken_back).collect()
 }
 
 fn vouching(state: &CurrentState, signers: &Signers<'_>, tag: &str, info: &TargetInfo) -> Vec<RoleName> {
     let vouches = |role: &&DelegatedRole| {
         let listed = state.delegated().get(&role.name).and_then(|doc| doc.payload().targets.get(tag));
-        let same = listed.is_some_and(|own| own.hashes == info.hashes && own.length == info.length);
+        let same = listed.is_some_and(|own| own.is_same(info));
         same && tag.parse().is_ok_and(|path| role.scope.matches(&path))
     };
     signers.all().filter(vouches).map(role_name).collect()

@@ -1,8 +1,9 @@
 //! Where tags stand: in `targets` while a repository has no signer, in `releases` and in the
 //! role of a signer after that.
 
+use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::metadata::{Children, DelegatedRole, Delegations, KeyTable, RoleKeys, Targets};
-use bulla_keys_schema::names::{RELEASES, TargetPath};
+use bulla_keys_schema::names::{DelegatedRoleName, RELEASES, REVOCATIONS, TargetPath};
 
 /// What the top-level targets of a repository say about signers.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +28,9 @@ impl<'a> Layout<'a> {
     pub fn of(targets: &'a Targets) -> Option<Self> {
         let Some(delegations) = &targets.delegations else { return Some(Self::Alone) };
         match &delegations.children {
-            Children::Roles(roles) if roles.is_empty() => Some(Self::Alone),
+            Children::Roles(roles) if roles.iter().all(|role| role.name.as_str() == REVOCATIONS) => {
+                Some(Self::Alone)
+            }
             Children::Roles(roles) => Some(Self::Signers(Signers { delegations, roles })),
             Children::Succinct(_) => None,
         }
@@ -35,6 +38,23 @@ impl<'a> Layout<'a> {
 }
 
 impl<'a> Signers<'a> {
+    /// The roles that `targets` delegates to by name, if there are any: also where
+    /// [`Layout::of`] sees no signer, because only the deny list is delegated.
+    #[must_use]
+    pub fn of(targets: &'a Targets) -> Option<Self> {
+        let delegations = targets.delegations.as_ref()?;
+        match &delegations.children {
+            Children::Roles(roles) => Some(Self { delegations, roles }),
+            Children::Succinct(_) => None,
+        }
+    }
+
+    /// Every role, `releases` and `revocations` included, in the order of the delegations.
+    #[must_use]
+    pub const fn roles(&self) -> &'a [DelegatedRole] {
+        self.roles
+    }
+
     /// The role that lists every released tag, if there is one.
     #[must_use]
     pub fn releases(&self) -> Option<&'a DelegatedRole> {
@@ -43,7 +63,7 @@ impl<'a> Signers<'a> {
 
     /// Every signer, in the order of the delegations.
     pub fn all(&self) -> impl Iterator<Item = &'a DelegatedRole> + use<'a> {
-        self.roles.iter().filter(|role| role.name.as_str() != RELEASES)
+        self.roles.iter().filter(|role| !matches!(role.name.as_str(), RELEASES | REVOCATIONS))
     }
 
     /// The signers who may speak for `path`.
@@ -59,6 +79,14 @@ impl<'a> Signers<'a> {
     pub const fn table(&self) -> &'a KeyTable {
         &self.delegations.keys
     }
+}
+
+/// Who signs the deny list, if `targets` delegates to it. Notary's repositories have none.
+#[must_use]
+pub fn revocations(dialect: Dialect, targets: &Targets) -> Option<(&DelegatedRole, Authority)> {
+    let role = targets.delegation(&DelegatedRoleName::revocations()).filter(|_| dialect == Dialect::Tuf1)?;
+    let table = targets.delegations.as_ref()?.keys.clone();
+    Some((role, Authority { keys: role.keys.clone(), table }))
 }
 
 /// Which keys sign a document, and where they are listed.

@@ -1,7 +1,9 @@
 //! The stories, one file each, told in order against ports. No printing, no command line.
 
+pub mod backup;
 pub mod certificate;
 pub mod current;
+pub mod deny;
 pub mod enrol;
 pub mod init;
 pub mod inspect;
@@ -10,11 +12,19 @@ pub mod layout;
 pub mod lifetimes;
 pub mod publish;
 pub mod refresh;
+pub mod renew;
 pub mod repair;
+pub mod request;
 pub mod revoke;
+pub mod root_change;
+pub mod rotate;
 pub mod sign;
+pub mod signed_since;
 pub mod signer;
+pub mod signer_revoke;
 pub mod signing;
+pub mod status;
+pub mod tidy;
 pub mod verify;
 pub mod vouching;
 

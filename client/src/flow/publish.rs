@@ -11,17 +11,22 @@ use bulla_keys_schema::digest::{Hashes, Sha256Digest};
 use bulla_keys_schema::key::{Fingerprint, KeyName};
 use bulla_keys_schema::metadata::{MetaInfo, Targets, Version};
 use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::request::{OpenError, RequestId};
 use bulla_keys_schema::time::UtcTime;
+use bulla_keys_schema::verify::RootError;
 use bulla_keys_schema::verify::submission::CurrentState;
 use bytes::Bytes;
 
 use crate::flow::layout::Authority;
-use crate::flow::refresh::{RefreshError, Session};
-use crate::flow::repair::{self, Renewal, RenewalError};
+use crate::flow::refresh::{Purpose, RefreshError, Session};
+use crate::flow::repair;
+use crate::flow::request::{self, Ask};
+use crate::flow::root_change::{RootChange, RootChangeError};
 use crate::flow::signing::{KeyRing, TooFewKeys, UnlockError};
+use crate::flow::tidy::tidy;
 use crate::flow::{Ports, current};
 use crate::port::trust_server::{Basis, Document, Edition, OperationId, Upload};
-use crate::port::{EntropyError, KeyStoreError, TrustServerError};
+use crate::port::{EntropyError, KeyStoreError, StoredKey, TrustServerError};
 
 /// How often a change is redone because of others. Twenty jobs at once need about twenty.
 const ROUNDS: u32 = 60;
@@ -33,8 +38,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// What a change consists of.
 #[derive(Clone, Debug, Default)]
 pub struct Edit {
-    /// A new root, where the old one is near its end.
-    pub root: Option<Renewal>,
+    /// A new root.
+    pub root: Option<RootChange>,
     /// New documents.
     pub documents: Vec<Edited>,
     /// Documents that others have signed.
@@ -63,43 +68,137 @@ pub struct Published {
     pub keys: Vec<KeyName>,
     /// Roles that are expired still, because their keys are not here.
     pub still_expired: Vec<RoleName>,
-    /// Whether anything was done: `false` in a dry run.
+    /// Whether anything was published: `false` in a dry run, and while others have to sign.
     pub done: bool,
+    /// The signing request that waits for others.
+    pub request: Option<RequestId>,
 }
 
-/// Makes the change that `plan` describes, given the current state. With `dry_run`, stops
-/// before any passphrase is asked for.
+/// What to do with a change.
+#[derive(Clone, Debug)]
+pub enum How {
+    /// Publish it.
+    Publish,
+    /// Only say what it would be: nobody is asked for a passphrase.
+    DryRun,
+    /// Publish it if the keys of this home are enough; else sign with those that are here, and
+    /// ask others for the rest.
+    Request(Ask),
+}
+
+impl How {
+    /// Whether nothing is to be changed.
+    #[must_use]
+    pub const fn is_dry_run(&self) -> bool {
+        matches!(self, Self::DryRun | Self::Request(Ask { dry_run: true, .. }))
+    }
+
+    /// The same, with nothing changed.
+    #[must_use]
+    pub fn to_dry_run(&self) -> Self {
+        match self {
+            Self::Publish | Self::DryRun => Self::DryRun,
+            Self::Request(ask) => Self::Request(Ask { dry_run: true, ..ask.clone() }),
+        }
+    }
+
+    /// Whether keys of others count as if they were here.
+    const fn asks(&self) -> Option<&Ask> {
+        match self {
+            Self::Request(ask) => Some(ask),
+            Self::Publish | Self::DryRun => None,
+        }
+    }
+}
+
+impl From<bool> for How {
+    /// Whether to change nothing.
+    fn from(dry_run: bool) -> Self {
+        if dry_run { Self::DryRun } else { Self::Publish }
+    }
+}
+
+/// Makes the change that `plan` describes, given the current state, or as much of it as `how`
+/// says.
 ///
 /// # Errors
 /// What `plan` returns, and [`PublishError`].
 pub async fn publish<E: From<PublishError>>(
     ports: Ports<'_>,
     repository: &RepositoryName,
-    dry_run: bool,
+    how: impl Into<How>,
+    plan: impl FnMut(&CurrentState, &KeyRing<'_>, UtcTime) -> Result<Edit, E>,
+) -> Result<Published, E> {
+    publish_from(&Footing::default(), ports, repository, how, plan).await
+}
+
+/// What a change starts from, where that is not the usual.
+#[derive(Clone, Debug)]
+pub struct Footing {
+    /// How the current state is read.
+    pub purpose: Purpose,
+    /// Keys that this home will have by the time of signing: for dry runs.
+    pub keys_to_come: Vec<StoredKey>,
+}
+
+impl Default for Footing {
+    fn default() -> Self {
+        Self { purpose: Purpose::Change, keys_to_come: vec![] }
+    }
+}
+
+/// The same as [`publish`], from `footing`.
+///
+/// # Errors
+/// As for [`publish`].
+pub async fn publish_from<E: From<PublishError>>(
+    footing: &Footing,
+    ports: Ports<'_>,
+    repository: &RepositoryName,
+    how: impl Into<How>,
     mut plan: impl FnMut(&CurrentState, &KeyRing<'_>, UtcTime) -> Result<Edit, E>,
 ) -> Result<Published, E> {
+    let how = how.into();
     let mut ring = KeyRing::load(ports).map_err(PublishError::from)?;
+    ring.expect(&footing.keys_to_come);
     for round in 0..ROUNDS {
         if round > 0 {
             pause(ports, round).await?;
         }
-        let Some((basis, state, now)) = read(ports, repository).await? else { continue };
+        let Some((basis, state, now)) = read(footing.purpose, ports, repository).await? else { continue };
+        ring.collect(how.asks().is_some());
         let mut edit = plan(&state, &ring, now)?;
+        ring.collect(false);
         let still_expired = repair::repair(&mut edit, &state, &ring, now);
-        let chosen = choose(&edit, &ring)?;
-        let outcome = Published {
+        tidy(&mut edit, &state, now);
+        require_root(&edit, &state, now)?;
+        let (chosen, asked) = match (choose(&edit, &state, &ring, now), how.asks()) {
+            (Err(PublishError::TooFewKeys(_)), Some(ask)) => {
+                (request::keys_here(&edit, &state, &ring, now)?, Some(ask))
+            }
+            (chosen, _) => (chosen?, None),
+        };
+        let mut outcome = Published {
             roles: roles(&edit, &state),
             keys: ring.names(&chosen.iter().copied().collect::<Vec<_>>()),
             still_expired,
-            done: !dry_run,
+            done: !how.is_dry_run() && asked.is_none(),
+            request: None,
         };
-        if dry_run {
+        if how.is_dry_run() {
             return Ok(outcome);
         }
         ring.unlock(&chosen).map_err(PublishError::from)?;
+        if let Some(ask) = asked {
+            outcome.request = request::ask(ports, repository, ask, edit, &state, &ring, now).await?;
+            if outcome.request.is_some() {
+                return Ok(outcome);
+            }
+            continue;
+        }
         let mut documents = Vec::new();
-        if let Some(renewal) = &edit.root {
-            documents.push(renewal.sign(ports, repository, &state, &ring, now).map_err(PublishError::from)?);
+        if let Some(change) = &edit.root {
+            documents.push(change.sign(ports, repository, &state, &ring, now).map_err(PublishError::from)?);
         }
         documents.extend(sign(&state, edit.documents, &ring)?.into_iter().chain(edit.signed));
         let operation = operation(ports)?;
@@ -144,6 +243,19 @@ pub async fn submit(
     }
 }
 
+/// The current state, from the server.
+///
+/// # Errors
+/// It cannot be had, or not be trusted as `purpose` asks for.
+pub async fn current_state(
+    purpose: Purpose,
+    ports: Ports<'_>,
+    repository: &RepositoryName,
+) -> Result<CurrentState, PublishError> {
+    let session = online(purpose, ports, repository).await?;
+    Ok(current::load(&session).await?)
+}
+
 /// Reads back: what was published is what consumers get, or something newer.
 ///
 /// # Errors
@@ -153,7 +265,7 @@ pub async fn confirm(
     repository: &RepositoryName,
     documents: &[Document],
 ) -> Result<(), PublishError> {
-    let session = online(ports, repository).await?;
+    let session = online(Purpose::Use, ports, repository).await?;
     let mut newer = Vec::new();
     for document in documents {
         let listed = session.snapshot().snapshot().payload().meta.get(&document.role);
@@ -163,6 +275,10 @@ pub async fn confirm(
             _ => hashes.is_some_and(|hashes| hashes.match_bytes(&document.bytes)),
         };
         match listed.and_then(|info| info.version) {
+            // A trusted snapshot lists these very bytes: nobody needs to send them again.
+            _ if is_shown && document.role != RoleName::Root => {
+                session.keep(&document.role, &document.bytes)?;
+            }
             _ if is_shown => {}
             Some(version) if version > document.version => {}
             // Only the document itself says how new it is.
@@ -192,8 +308,12 @@ pub fn operation(ports: Ports<'_>) -> Result<OperationId, PublishError> {
 }
 
 /// A session that speaks with the server: changes never start from the cache alone.
-async fn online<'a>(ports: Ports<'a>, repository: &RepositoryName) -> Result<Session<'a>, PublishError> {
-    let mut session = Session::open(ports, repository).await?;
+async fn online<'a>(
+    purpose: Purpose,
+    ports: Ports<'a>,
+    repository: &RepositoryName,
+) -> Result<Session<'a>, PublishError> {
+    let mut session = Session::open_to(purpose, ports, repository).await?;
     match session.take_offline() {
         Some(error) => Err(error.into()),
         None => Ok(session),
@@ -203,11 +323,12 @@ async fn online<'a>(ports: Ports<'a>, repository: &RepositoryName) -> Result<Ses
 /// The server's name of the state first, the state after: a publication in between makes the
 /// server refuse ours. `None` if one was already visible.
 async fn read(
+    purpose: Purpose,
     ports: Ports<'_>,
     repository: &RepositoryName,
 ) -> Result<Option<(Basis, CurrentState, UtcTime)>, PublishError> {
     let basis = ports.server.basis(repository).await?;
-    let session = online(ports, repository).await?;
+    let session = online(purpose, ports, repository).await?;
     if basis == Basis::Absent {
         return Err(RefreshError::UnknownRepository { repository: repository.clone() }.into());
     }
@@ -264,8 +385,25 @@ fn not_confirmed(repository: &RepositoryName, document: &Document) -> PublishErr
     PublishError::NotConfirmed { repository, role, version: document.version }
 }
 
-fn choose(edit: &Edit, ring: &KeyRing<'_>) -> Result<BTreeSet<Fingerprint>, PublishError> {
-    let mut chosen = edit.root.as_ref().map(Renewal::keys).unwrap_or_default();
+/// Nobody can use what is written under an expired root: it needs a successor along with it.
+fn require_root(edit: &Edit, state: &CurrentState, now: UtcTime) -> Result<(), PublishError> {
+    let (version, expires) = (state.root().version(), state.root().expires());
+    if edit.root.is_none() && expires.is_over(now) {
+        return Err(RefreshError::from(RootError::Expired { version, expires }).into());
+    }
+    Ok(())
+}
+
+fn choose(
+    edit: &Edit,
+    state: &CurrentState,
+    ring: &KeyRing<'_>,
+    now: UtcTime,
+) -> Result<BTreeSet<Fingerprint>, PublishError> {
+    let mut chosen = match &edit.root {
+        Some(change) => change.keys(state, ring, now)?,
+        None => BTreeSet::new(),
+    };
     for edited in &edit.documents {
         let keys = ring.choose(&edited.role, &edited.authority, &chosen)?;
         chosen.extend(keys);
@@ -327,9 +465,18 @@ pub enum PublishError {
     /// The current state cannot be trusted.
     #[error(transparent)]
     Refresh(#[from] RefreshError),
+    /// Nobody could sign what others would be asked for.
+    #[error("such a request cannot be made: {0}")]
+    Request(Box<OpenError>),
+    /// There would be no room for signatures.
+    #[error("the request has {bytes} bytes, more than a signing request may have")]
+    RequestTooLarge {
+        /// How many it has.
+        bytes: usize,
+    },
     /// The new root cannot be made.
-    #[error("cannot renew root: {0}")]
-    Renewal(#[from] RenewalError),
+    #[error(transparent)]
+    RootChange(RootChangeError),
     /// The server did not do it.
     #[error(transparent)]
     Server(#[from] TrustServerError),
@@ -358,4 +505,20 @@ pub enum PublishError {
     /// A key cannot be used.
     #[error(transparent)]
     Unlock(#[from] UnlockError),
+}
+
+impl From<OpenError> for PublishError {
+    fn from(error: OpenError) -> Self {
+        Self::Request(Box::new(error))
+    }
+}
+
+impl From<RootChangeError> for PublishError {
+    /// Keys that are missing are missing, for whatever document.
+    fn from(error: RootChangeError) -> Self {
+        match error {
+            RootChangeError::TooFewKeys(error) => Self::TooFewKeys(error),
+            error => Self::RootChange(error),
+        }
+    }
 }

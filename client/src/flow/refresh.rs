@@ -8,7 +8,7 @@ use bulla_keys_schema::metadata::{MetaInfo, Root, Timestamp, Version};
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::{
-    ChainError, RootChain, RootError, TrustedRoot, TrustedSnapshot, TrustedTimestamp, Verified,
+    ChainError, Floor, RootChain, RootError, TrustedRoot, TrustedSnapshot, TrustedTimestamp, Verified,
 };
 use bytes::Bytes;
 
@@ -23,10 +23,25 @@ use crate::port::trust_server::Edition;
 /// began and changed at once.
 const SECOND: u64 = 2;
 
+/// What a session is for, and so what it overlooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To rely on what it says: nothing is overlooked.
+    Use,
+    /// To write what comes next: an expired root is what a new one repairs.
+    Change,
+    /// To take the online keys away from whoever holds them. Such a thief can raise the versions
+    /// of what they sign as high as he likes, and nothing that follows will look new enough: so
+    /// what was accepted before does not count here. Nothing is kept either, until the new root
+    /// lets every client forget the same (C10).
+    Recovery,
+}
+
 /// A repository whose root, timestamp and snapshot are trusted now, and the means to get its
 /// targets roles.
 pub struct Session<'a> {
     ports: Ports<'a>,
+    purpose: Purpose,
     cache: RepositoryCache,
     repository: RepositoryName,
     root: Verified<Root>,
@@ -43,16 +58,32 @@ impl<'a> Session<'a> {
     /// # Errors
     /// See [`RefreshError`]. Whatever was accepted before stays usable (C29).
     pub async fn open(ports: Ports<'a>, repository: &RepositoryName) -> Result<Self, RefreshError> {
-        match Self::refresh(ports, repository).await {
+        Self::open_to(Purpose::Use, ports, repository).await
+    }
+
+    /// Refreshes `repository` as far as `purpose` asks for.
+    ///
+    /// # Errors
+    /// As for [`Self::open`], but for what is overlooked.
+    pub async fn open_to(
+        purpose: Purpose,
+        ports: Ports<'a>,
+        repository: &RepositoryName,
+    ) -> Result<Self, RefreshError> {
+        match Self::refresh(purpose, ports, repository).await {
             // Notary's snapshot names the root: a new one came between our questions.
             Err(RefreshError::Chain(ChainError::Mismatch { role: RoleName::Root })) => {
-                Self::refresh(ports, repository).await
+                Self::refresh(purpose, ports, repository).await
             }
             refreshed => refreshed,
         }
     }
 
-    async fn refresh(ports: Ports<'a>, repository: &RepositoryName) -> Result<Self, RefreshError> {
+    async fn refresh(
+        purpose: Purpose,
+        ports: Ports<'a>,
+        repository: &RepositoryName,
+    ) -> Result<Self, RefreshError> {
         let pins = Pins::load(ports.home)?;
         let pin = pins
             .find(repository)
@@ -62,7 +93,7 @@ impl<'a> Session<'a> {
         // After the lock: the time of a run that waited is later than that of the run before.
         let now = ports.clock.now();
         let stored = cache.load()?;
-        let mut link = Link { ports, repository, pinned, offline: None };
+        let mut link = Link { ports, purpose, repository, pinned, offline: None };
         let root = link.roots(&cache, &stored, now).await?;
         let verified_root = root.root().clone();
         let timestamp = link.timestamp(&cache, &stored, root).await?;
@@ -70,6 +101,7 @@ impl<'a> Session<'a> {
         let snapshot = link.snapshot(&cache, &stored, &verified_root, timestamp).await?;
         Ok(Self {
             ports,
+            purpose,
             cache,
             repository: repository.clone(),
             root: verified_root,
@@ -148,7 +180,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// The cache cannot be written.
     pub fn keep(&self, role: &RoleName, bytes: &Bytes) -> Result<(), RefreshError> {
-        if self.cache.document(role)?.as_ref() != Some(bytes) {
+        if self.purpose != Purpose::Recovery && self.cache.document(role)?.as_ref() != Some(bytes) {
             self.cache.keep(role, bytes)?;
         }
         Ok(())
@@ -166,6 +198,7 @@ impl<'a> Session<'a> {
 /// The way to one repository on the server, which may turn out to be closed.
 struct Link<'a, 'b> {
     ports: Ports<'a>,
+    purpose: Purpose,
     repository: &'b RepositoryName,
     pinned: Pin,
     offline: Option<TrustServerError>,
@@ -196,7 +229,7 @@ impl Link<'_, '_> {
         now: UtcTime,
     ) -> Result<TrustedRoot, RefreshError> {
         let mut new = Vec::new();
-        let mut chain = match self.stored_anchor(stored) {
+        let mut chain = match stored_chain(&self.pinned, self.repository, stored.roots.values(), |_| ()) {
             Some(chain) => chain,
             None => {
                 let chain = self.fetch_anchor().await?;
@@ -209,7 +242,11 @@ impl Link<'_, '_> {
             chain.step(bytes)?;
             new.push(chain.latest().clone());
         }
-        let trusted = chain.finish(now, stored.last_accepted).map_err(|error| self.refused(error.into()))?;
+        let ended = match self.purpose {
+            Purpose::Use => chain.finish(now, stored.last_accepted),
+            Purpose::Change | Purpose::Recovery => chain.finish_to_succeed(now, stored.last_accepted),
+        };
+        let trusted = ended.map_err(|error| self.refused(error.into()))?;
         let floor = trusted.floor(stored.timestamp.clone(), stored.snapshot.clone());
         if !new.is_empty() && floor.timestamp_version().is_none() {
             cache.forget_online()?;
@@ -230,38 +267,14 @@ impl Link<'_, '_> {
         self.dialect() == Dialect::Notary1 && version.get() < SECOND && self.offline.is_none()
     }
 
-    /// A chain that starts at `root`, if that is the pinned one, and made for this repository.
-    /// A pin for many repositories cannot tell them apart, so the root itself has to.
-    fn anchor(&self, root: Bytes) -> Result<RootChain, RootError> {
-        let for_many = matches!(self.pinned.scope, Scope::Below(_));
-        RootChain::start(self.dialect(), root, &self.pinned.root.to_core())?
-            .require_repository(self.repository, for_many)
-    }
-
-    /// The chain through the stored roots, from the first that satisfies the pin, as far as it
-    /// holds: a damaged file must not lock its owner out (C29).
-    fn stored_anchor(&self, stored: &Stored) -> Option<RootChain> {
-        let mut roots = stored.roots.values();
-        let mut chain = roots.find_map(|bytes| self.anchor(bytes.clone()).ok())?;
-        for bytes in roots {
-            if chain.step(bytes.clone()).is_err() {
-                break;
-            }
-            if chain.wanted().is_none() {
-                chain.mark_stored();
-            }
-        }
-        chain.mark_stored();
-        Some(chain)
-    }
-
     /// The oldest root of the server that satisfies the pin.
     async fn fetch_anchor(&mut self) -> Result<RootChain, RefreshError> {
         let mut wanted = Some(Version::FIRST);
         let mut refused = None;
         for _ in 0..limits::ROOT_STEPS {
             let Some(version) = wanted else { break };
-            match self.ask(&RoleName::Root, Edition::Version(version)).await?.map(|root| self.anchor(root)) {
+            let root = self.ask(&RoleName::Root, Edition::Version(version)).await?;
+            match root.map(|root| anchor(&self.pinned, self.repository, root)) {
                 Some(Ok(chain)) => return Ok(chain),
                 Some(Err(error)) => refused = refused.or(Some(error)),
                 None if self.may_begin_after(version) => {}
@@ -285,7 +298,10 @@ impl Link<'_, '_> {
         stored: &Stored,
         root: TrustedRoot,
     ) -> Result<TrustedTimestamp, RefreshError> {
-        let mut floor = root.floor(stored.timestamp.clone(), stored.snapshot.clone());
+        let mut floor = match self.purpose {
+            Purpose::Recovery => Floor::none(),
+            Purpose::Use | Purpose::Change => root.floor(stored.timestamp.clone(), stored.snapshot.clone()),
+        };
         if self.dialect() == Dialect::Notary1 {
             floor = floor.with_targets(cache.targets()?);
         }
@@ -297,7 +313,7 @@ impl Link<'_, '_> {
             }
             None => return Err(RefreshError::UnknownRepository { repository: self.repository.clone() }),
         };
-        if timestamp.is_new() {
+        if timestamp.is_new() && self.purpose != Purpose::Recovery {
             cache.keep(&RoleName::Timestamp, timestamp.timestamp().bytes())?;
         }
         Ok(timestamp)
@@ -318,7 +334,9 @@ impl Link<'_, '_> {
             return Err(self.refused(ChainError::Missing { role }.into()));
         };
         let snapshot = timestamp.snapshot(bytes)?;
-        cache.keep(&role, snapshot.snapshot().bytes())?;
+        if self.purpose != Purpose::Recovery {
+            cache.keep(&role, snapshot.snapshot().bytes())?;
+        }
         Ok(snapshot)
     }
 
@@ -333,6 +351,36 @@ impl Link<'_, '_> {
             None => refusal,
         }
     }
+}
+
+/// A chain that starts at `root`, if that is the pinned one, and made for this repository.
+/// A pin for many repositories cannot tell them apart, so the root itself has to.
+fn anchor(pin: &Pin, repository: &RepositoryName, root: Bytes) -> Result<RootChain, RootError> {
+    let for_many = matches!(pin.scope, Scope::Below(_));
+    RootChain::start(pin.mode.dialect(), root, &pin.root.to_core())?.require_repository(repository, for_many)
+}
+
+/// The chain through `roots`, oldest first, from the first that satisfies the pin, as far as it
+/// holds: a damaged file must not lock its owner out (C29). `each` sees every root of it.
+pub(super) fn stored_chain<'a>(
+    pin: &Pin,
+    repository: &RepositoryName,
+    mut roots: impl Iterator<Item = &'a Bytes>,
+    mut each: impl FnMut(&Verified<Root>),
+) -> Option<RootChain> {
+    let mut chain = roots.find_map(|bytes| anchor(pin, repository, bytes.clone()).ok())?;
+    each(chain.latest());
+    for bytes in roots {
+        if chain.step(bytes.clone()).is_err() {
+            break;
+        }
+        each(chain.latest());
+        if chain.wanted().is_none() {
+            chain.mark_stored();
+        }
+    }
+    chain.mark_stored();
+    Some(chain)
 }
 
 /// Repositories without consistent snapshots keep one file per role (C11). Notary's say that

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use bulla_keys_schema::author::TargetsEdit;
+use bulla_keys_schema::author::{TargetsEdit, TargetsEditError};
 use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::key::Fingerprint;
 use bulla_keys_schema::metadata::{DelegatedRole, Targets, Tombstone};
 use bulla_keys_schema::names::{RepositoryName, RoleName, Tag, TargetPath};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::submission::CurrentState;
 
 use crate::flow::Ports;
-use crate::flow::layout::{Authority, Layout};
+use crate::flow::layout::{Authority, Layout, Signers};
 use crate::flow::lifetimes;
-use crate::flow::publish::{self, Edit, Edited, PublishError, Published};
+use crate::flow::publish::{self, Edit, Edited, How, PublishError, Published};
 use crate::flow::sign::{authority, repository_authority, role_name};
 use crate::flow::signing::KeyRing;
 
@@ -26,8 +27,8 @@ pub struct Request {
     pub tag: Tag,
     /// Why, for whoever is refused.
     pub reason: Option<String>,
-    /// Change nothing.
-    pub dry_run: bool,
+    /// What to do with the change.
+    pub how: How,
 }
 
 /// What was revoked.
@@ -50,7 +51,7 @@ pub struct Revoked {
 /// See [`RevokeError`].
 pub async fn revoke(ports: Ports<'_>, request: &Request) -> Result<Revoked, RevokeError> {
     let (mut what, mut is_recorded) = (None, false);
-    let published = publish::publish(ports, &request.repository, request.dry_run, |state, ring, now| {
+    let published = publish::publish(ports, &request.repository, request.how.clone(), |state, ring, now| {
         let plan = plan(state, ring, now, request)?;
         is_recorded = state.root().dialect() == Dialect::Tuf1;
         what = Some((plan.digest, plan.still_listed_by));
@@ -89,7 +90,10 @@ fn plan(
     for holder in holders.iter().filter(|holder| holder.lists(&path)) {
         let is_needed = holder.role == resolved.role;
         if is_needed || ring.choose(&holder.role, &holder.authority, &BTreeSet::new()).is_ok() {
-            documents.push(holder.without(state.root().dialect(), &path, digest, now, request)?);
+            let by = keys(ring, &resolved.role, &resolved.authority);
+            let reason = request.reason.clone();
+            let tombstone = Tombstone { digest, reason, revoked_at: now, revoked_by: by };
+            documents.push(holder.without(state.root().dialect(), [&path], &tombstone)?);
         } else {
             still_listed_by.push(holder.role.clone());
         }
@@ -97,13 +101,18 @@ fn plan(
     Ok(Plan { digest, documents, still_listed_by })
 }
 
+/// The keys of this home that sign for a role; none where they are too few.
+pub(super) fn keys(ring: &KeyRing<'_>, role: &RoleName, authority: &Authority) -> BTreeSet<Fingerprint> {
+    ring.choose(role, authority, &BTreeSet::new()).unwrap_or_default().into_iter().collect()
+}
+
 /// A role with its document.
-struct Holder<'a> {
-    role: RoleName,
-    document: &'a Targets,
-    authority: Authority,
+pub(super) struct Holder<'a> {
+    pub(super) role: RoleName,
+    pub(super) document: &'a Targets,
+    pub(super) authority: Authority,
     /// Whether consumers look tags up in it.
-    is_resolved: bool,
+    pub(super) is_resolved: bool,
 }
 
 impl Holder<'_> {
@@ -111,24 +120,22 @@ impl Holder<'_> {
         self.document.targets.contains_key(path.as_str())
     }
 
-    fn without(
+    /// The next document without these names. Their tombstones say what `tombstone` says; Notary
+    /// has no place for them.
+    pub(super) fn without<'p>(
         &self,
         dialect: Dialect,
-        path: &TargetPath,
-        digest: Sha256Digest,
-        now: UtcTime,
-        request: &Request,
+        paths: impl IntoIterator<Item = &'p TargetPath>,
+        tombstone: &Tombstone,
     ) -> Result<Edited, RevokeError> {
-        let expires = now.plus_seconds(lifetimes::targets(dialect));
+        let expires = tombstone.revoked_at.plus_seconds(lifetimes::targets(dialect));
         let mut edit = TargetsEdit::next(dialect, self.document, expires)
             .ok_or_else(|| RevokeError::LastVersion { role: self.role.clone() })?;
-        match dialect {
-            Dialect::Tuf1 => {
-                let reason = request.reason.clone();
-                edit.revoke_target(path, Tombstone { digest, reason, revoked_at: now });
+        for path in paths {
+            match dialect {
+                Dialect::Tuf1 => edit.revoke_target(path, tombstone.clone()),
+                Dialect::Notary1 => drop(edit.remove_target(path)),
             }
-            // Notary has no place for a tombstone.
-            Dialect::Notary1 => drop(edit.remove_target(path)),
         }
         Ok(Edited { role: self.role.clone(), document: edit.finish(), authority: self.authority.clone() })
     }
@@ -137,7 +144,7 @@ impl Holder<'_> {
 /// Every role that may list tags, in the order in which consumers look them up. Docker looks
 /// into `targets` as well when `releases` does not list a tag, and its repositories leave old
 /// tags there.
-fn holders(state: &CurrentState) -> Result<Vec<Holder<'_>>, RevokeError> {
+pub(super) fn holders(state: &CurrentState) -> Result<Vec<Holder<'_>>, RevokeError> {
     let document = state.targets().payload();
     let top = Holder {
         role: RoleName::Targets,
@@ -148,19 +155,24 @@ fn holders(state: &CurrentState) -> Result<Vec<Holder<'_>>, RevokeError> {
     let Layout::Signers(signers) = Layout::of(document).ok_or(RevokeError::HashBins)? else {
         return Ok(vec![top]);
     };
-    let delegated = |role: &DelegatedRole, is_resolved| {
-        let document = state.delegated().get(&role.name)?.payload();
-        let authority = authority(&signers, role);
-        Some(Holder { role: role_name(role), document, authority, is_resolved })
-    };
     let is_legacy = state.root().dialect() == Dialect::Notary1;
-    let releases = signers.releases().and_then(|role| delegated(role, true));
+    let releases = signers.releases().and_then(|role| delegated(state, &signers, role, true));
     if releases.is_none() && !is_legacy {
         return Err(RevokeError::NoReleases);
     }
     let top = Some(top).filter(|_| is_legacy);
-    let signers = signers.all().filter_map(|role| delegated(role, false));
+    let signers = signers.all().filter_map(|role| delegated(state, &signers, role, false));
     Ok(releases.into_iter().chain(top).chain(signers).collect())
+}
+
+fn delegated<'a>(
+    state: &'a CurrentState,
+    signers: &Signers<'_>,
+    role: &DelegatedRole,
+    is_resolved: bool,
+) -> Option<Holder<'a>> {
+    let document = state.delegated().get(&role.name)?.payload();
+    Some(Holder { role: role_name(role), document, authority: authority(signers, role), is_resolved })
 }
 
 fn not_signed(request: &Request) -> RevokeError {
@@ -170,6 +182,42 @@ fn not_signed(request: &Request) -> RevokeError {
 /// Why nothing was revoked.
 #[derive(Debug, thiserror::Error)]
 pub enum RevokeError {
+    /// The digest is on the deny list, and no list that can be signed here holds it.
+    #[error("{} was revoked already{}", digest.to_oci(), at.map(|at| format!(", at {at}")).unwrap_or_default())]
+    AlreadyDenied {
+        /// The digest.
+        digest: Sha256Digest,
+        /// When.
+        at: Option<UtcTime>,
+    },
+    /// Nothing lists the digest, and the repository cannot remember it.
+    #[error("no tag of {repository} means {}", digest.to_oci())]
+    DigestNotSigned {
+        /// The repository.
+        repository: RepositoryName,
+        /// The digest.
+        digest: Sha256Digest,
+    },
+    /// There is no denial to take back.
+    #[error("{} is not on the deny list of {repository}", digest.to_oci())]
+    NotDenied {
+        /// The repository.
+        repository: RepositoryName,
+        /// The digest.
+        digest: Sha256Digest,
+    },
+    /// The deny list is delegated, but has no document.
+    #[error("the repository has a deny list that was never published")]
+    NoDenyList,
+    /// The deny list cannot be delegated.
+    #[error("the deny list cannot be made: {0}")]
+    Edit(#[from] TargetsEditError),
+    /// Notary has no deny lists.
+    #[error("{repository} is a legacy repository, which has no deny list")]
+    Legacy {
+        /// The repository.
+        repository: RepositoryName,
+    },
     /// Somebody was faster.
     #[error("the tag {tag} was revoked already, at {at}")]
     Already {

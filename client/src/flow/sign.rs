@@ -4,17 +4,19 @@ use bulla_keys_schema::author::TargetsEdit;
 use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::limits;
-use bulla_keys_schema::metadata::{DelegatedRole, Targets, Version};
+use bulla_keys_schema::metadata::{DelegatedRole, Denial, DenyList, Targets, Version};
 use bulla_keys_schema::names::{ImageRef, RELEASES, RoleName, SignerName, Tag, TargetPath};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::submission::CurrentState;
 use bytes::Bytes;
 
 use crate::flow::Ports;
-use crate::flow::layout::{Authority, Layout, Signers};
+use crate::flow::layout::{self, Authority, Layout, Signers};
 use crate::flow::lifetimes;
-use crate::flow::publish::{self, Edit, Edited, PublishError, Published};
+use crate::flow::publish::{self, Edit, Edited, How, PublishError, Published};
 use crate::flow::signing::{KeyRing, TooFewKeys};
+use crate::flow::verify::KeyHolder;
+use crate::flow::vouching::holders;
 use crate::port::registry::NotAnIndex;
 use crate::port::{Platform, RegistryError, Wanted};
 
@@ -29,8 +31,8 @@ pub struct Request {
     pub signer: Option<SignerName>,
     /// Read the images that an index lists.
     pub platforms: bool,
-    /// Change nothing.
-    pub dry_run: bool,
+    /// What to do with the change.
+    pub how: How,
 }
 
 /// What was signed.
@@ -57,7 +59,7 @@ pub async fn sign(ports: Ports<'_>, request: &Request) -> Result<Signed, SignErr
     let tag = image.tag().cloned().ok_or_else(|| SignError::NoTag { image: image.to_string() })?;
     let subject = resolve(ports, request, &tag).await?;
     let entry = Entry { path: tag.target_path(), digest: subject.digest, size: subject.size };
-    let published = publish::publish(ports, image.repository(), request.dry_run, |state, ring, now| {
+    let published = publish::publish(ports, image.repository(), request.how.clone(), |state, ring, now| {
         let documents = edit(state, ring, now, &entry, request.signer.as_ref())?;
         Ok::<_, SignError>(Edit {
             documents,
@@ -112,6 +114,7 @@ fn edit(
     wanted: Option<&SignerName>,
 ) -> Result<Vec<Edited>, SignError> {
     let listing = Listing { state, now, entry };
+    require_not_denied(state, entry.digest)?;
     match Layout::of(state.targets().payload()).ok_or(SignError::HashBins)? {
         Layout::Alone => {
             if let Some(name) = wanted {
@@ -120,18 +123,36 @@ fn edit(
             Ok(vec![listing.at_top()?])
         }
         Layout::Signers(signers) => {
-            let signer = choose_signer(&signers, ring, entry, wanted)?;
+            let signer = choose_signer(&signers, ring, now, entry, wanted)?;
             let releases = signers.releases().ok_or(SignError::NoReleases)?;
             [signer, releases].into_iter().map(|role| listing.delegated(&signers, role)).collect()
         }
     }
 }
 
+/// Asked before any passphrase: the server and every consumer would refuse it.
+///
+/// # Errors
+/// The digest is on the deny list, or the list that there is cannot be read.
+pub fn require_not_denied(state: &CurrentState, digest: Sha256Digest) -> Result<(), SignError> {
+    let targets = state.targets().payload();
+    let Some((role, _)) = layout::revocations(state.root().dialect(), targets) else { return Ok(()) };
+    let list = state.revocations().ok_or_else(|| SignError::Missing { role: role_name(role) })?;
+    match DenyList::new(list.payload()).find_digest(digest) {
+        None => Ok(()),
+        Some(denial) => {
+            let by = holders(state.root().payload(), targets, &denial.revoked_by);
+            Err(SignError::Denied { denial: Box::new(denial), by })
+        }
+    }
+}
+
 /// The signer to sign as: the named one, or the only one whose keys are here and whose
-/// patterns match.
+/// patterns match, of those who may still sign.
 fn choose_signer<'a>(
     signers: &Signers<'a>,
     ring: &KeyRing<'_>,
+    now: UtcTime,
     entry: &Entry,
     wanted: Option<&SignerName>,
 ) -> Result<&'a DelegatedRole, SignError> {
@@ -142,12 +163,16 @@ fn choose_signer<'a>(
         if !role.scope.matches(&entry.path) {
             return Err(SignError::OutOfScope { name: name.to_string(), tag: entry.path.to_string() });
         }
+        require_right(role, now)?;
         ring.choose(&role_name(role), &authority(signers, role), &none)?;
         return Ok(role);
     }
-    let mut able = Vec::new();
-    let mut unable = Vec::new();
+    let (mut able, mut unable, mut over) = (vec![], vec![], None);
     for role in signers.for_path(&entry.path) {
+        if let Err(error) = require_right(role, now) {
+            over = over.or(Some(error));
+            continue;
+        }
         match ring.choose(&role_name(role), &authority(signers, role), &none) {
             Ok(_) => able.push(role),
             Err(error) => unable.push(error),
@@ -155,11 +180,21 @@ fn choose_signer<'a>(
     }
     match able.as_slice() {
         [only] => Ok(only),
-        [] => Err(SignError::NoSigner { tag: entry.path.to_string(), unable }),
+        [] => match over.filter(|_| unable.is_empty()) {
+            Some(over) => Err(over),
+            None => Err(SignError::NoSigner { tag: entry.path.to_string(), unable }),
+        },
         several => {
             let names = several.iter().map(|role| role.name.to_string()).collect();
             Err(SignError::SeveralSigners { names })
         }
+    }
+}
+
+fn require_right(role: &DelegatedRole, now: UtcTime) -> Result<(), SignError> {
+    match role.ends {
+        Some(ends) if ends.is_over(now) => Err(SignError::Ended { name: role.name.to_string(), ends }),
+        _ => Ok(()),
     }
 }
 
@@ -203,7 +238,14 @@ impl Listing<'_> {
             }),
         };
         let mut edit = edit.ok_or_else(|| SignError::LastVersion { role: role.clone() })?;
-        edit.set_target(&self.entry.path, self.entry.digest, self.entry.size);
+        let Entry { path, digest, size } = self.entry;
+        match &role {
+            // When a signer signed what is asked when its key turns out to be stolen.
+            RoleName::Delegated(name) if name.as_str() != RELEASES => {
+                edit.sign_target(path, *digest, *size, self.now);
+            }
+            _ => edit.set_target(path, *digest, *size),
+        }
         Ok(Edited { role, document: edit.finish(), authority })
     }
 }
@@ -241,6 +283,22 @@ pub fn role_name(role: &DelegatedRole) -> RoleName {
 /// Why nothing was signed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
+    /// The digest is on the deny list.
+    #[error("{} was revoked{}", denial.digest.to_oci(), explain_denial(denial, by))]
+    Denied {
+        /// What was denied, when and why.
+        denial: Box<Denial>,
+        /// Who did, as far as known.
+        by: Vec<KeyHolder>,
+    },
+    /// The signer's right to sign was limited, and is over.
+    #[error("the right of {name} to sign ended at {ends}")]
+    Ended {
+        /// The signer.
+        name: String,
+        /// When.
+        ends: UtcTime,
+    },
     /// The repository was laid out by another tool.
     #[error("the repository delegates to hash bins, where no signer has a name")]
     HashBins,
@@ -324,6 +382,14 @@ pub enum SignError {
         /// The name.
         name: SignerName,
     },
+}
+
+fn explain_denial(denial: &Denial, by: &[KeyHolder]) -> String {
+    let by: Vec<String> = by.iter().map(ToString::to_string).collect();
+    let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
+    let at = denial.revoked_at.map(|at| format!(" at {at}")).unwrap_or_default();
+    let reason = denial.reason.as_ref().map(|reason| format!(": {}", reason.escape_debug()));
+    format!("{by}{at}{}", reason.unwrap_or_default())
 }
 
 fn explain(unable: &[TooFewKeys]) -> String {

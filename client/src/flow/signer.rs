@@ -19,7 +19,7 @@ use bytes::Bytes;
 use crate::flow::Ports;
 use crate::flow::layout::{Authority, Layout};
 use crate::flow::lifetimes;
-use crate::flow::publish::{self, Edit, Edited, PublishError, Published};
+use crate::flow::publish::{self, Edit, Edited, How, PublishError, Published};
 use crate::flow::sign::{authority, next_version, repository_authority};
 use crate::flow::signing::{KeyRing, TooFewKeys};
 use crate::port::trust_server::Document;
@@ -37,10 +37,13 @@ pub struct AddRequest {
     pub threshold: u64,
     /// Tags the signer may sign.
     pub patterns: Vec<PathPattern>,
+    /// When the right to sign ends, if it does. Notary knows no such limit: there only the first
+    /// document of the signer expires then.
+    pub ends: Option<UtcTime>,
     /// The signer's first document, if the signer's private keys are elsewhere.
     pub enrolment: Option<Bytes>,
-    /// Change nothing.
-    pub dry_run: bool,
+    /// What to do with the change.
+    pub how: How,
 }
 
 /// Who was added.
@@ -60,8 +63,8 @@ pub struct Added {
 /// See [`SignerError`].
 pub async fn add(ports: Ports<'_>, request: &AddRequest) -> Result<Added, SignerError> {
     let mut taken_over = Vec::new();
-    let published = publish::publish(ports, &request.repository, request.dry_run, |state, ring, now| {
-        let joining = Joining::new(state, request)?;
+    let published = publish::publish(ports, &request.repository, request.how.clone(), |state, ring, now| {
+        let joining = Joining::new(state, request, now)?;
         let (edit, tags) = joining.edit(state, ring, now, request)?;
         taken_over = tags;
         Ok::<_, SignerError>(edit)
@@ -90,10 +93,10 @@ pub async fn remove(
     ports: Ports<'_>,
     repository: &RepositoryName,
     name: &SignerName,
-    dry_run: bool,
+    how: &How,
 ) -> Result<Removed, SignerError> {
     let mut dropped = Vec::new();
-    let published = publish::publish(ports, repository, dry_run, |state, _, now| {
+    let published = publish::publish(ports, repository, how.clone(), |state, _, now| {
         let (edit, tags) = leave(state, name, now)?;
         dropped = tags;
         Ok::<_, SignerError>(edit)
@@ -112,25 +115,33 @@ pub struct Joining {
     /// that the signer's patterns match.
     offered: BTreeMap<String, TargetInfo>,
     version: Version,
+    ends: Option<UtcTime>,
 }
 
 impl Joining {
     /// Delegates, in a copy of the current `targets`.
     ///
     /// # Errors
-    /// The name is taken, or keys, threshold and patterns do not fit.
-    pub fn new(state: &CurrentState, request: &AddRequest) -> Result<Self, SignerError> {
+    /// The name is taken, the right to sign would be over already, or keys, threshold and patterns
+    /// do not fit.
+    pub fn new(state: &CurrentState, request: &AddRequest, now: UtcTime) -> Result<Self, SignerError> {
         let dialect = state.root().dialect();
         let before = state.targets().payload();
         let layout = Layout::of(before).ok_or(SignerError::HashBins)?;
         if before.delegation(request.name.role()).is_some() {
             return Err(SignerError::Exists { name: request.name.clone() });
         }
+        if let Some(ends) = request.ends.filter(|ends| ends.is_over(now)) {
+            return Err(SignerError::Over { ends });
+        }
         let delegation = delegation(dialect, request)?;
         // Its lifetime is set when it is signed.
         let mut edit = TargetsEdit::next(dialect, before, before.expires).ok_or(SignerError::LastVersion)?;
-        edit.set_delegation(&releases(state, &layout, None, &delegation.keys))?;
+        edit.set_delegation(&releases(state, &layout, &Leaving::default(), &delegation.keys))?;
         edit.set_delegation(&delegation)?;
+        if dialect == Dialect::Tuf1 {
+            edit.end_delegation(request.name.role(), request.ends);
+        }
         let targets = edit.finish();
         let name = RoleName::Delegated(request.name.role().clone());
         let authority = authority_of(&targets, request.name.role()).ok_or(SignerError::HashBins)?;
@@ -140,16 +151,21 @@ impl Joining {
         });
         let offered = offered.map(|(path, info)| (path.clone(), info.clone())).collect();
         let version = next_version(state, &name).ok_or(SignerError::LastVersion)?;
-        Ok(Self { dialect, targets, name, authority, offered, version })
+        Ok(Self { dialect, targets, name, authority, offered, version, ends: request.ends })
     }
 
     /// The signer's first document: the tags it takes over.
     #[must_use]
     pub fn first_document(&self, now: UtcTime) -> Edited {
         let expires = now.plus_seconds(lifetimes::targets(self.dialect));
+        let expires = self.ends.map_or(expires, |ends| ends.min(expires));
         let mut edit = TargetsEdit::new(self.dialect, self.name.clone(), self.version, expires)
             .for_repository(self.targets.repository.clone());
-        set_all(&mut edit, &self.offered);
+        for (path, info) in &self.offered {
+            if let (Ok(path), Some(digest)) = (path.parse(), info.hashes.as_sha256()) {
+                edit.sign_target(&path, digest, info.length, now);
+            }
+        }
         Edited { role: self.name.clone(), document: edit.finish(), authority: self.authority.clone() }
     }
 
@@ -185,7 +201,7 @@ impl Joining {
             let left: Vec<String> = targets
                 .targets
                 .iter()
-                .filter(|(path, info)| listed.get(*path) != Some(*info))
+                .filter(|(path, info)| !listed.get(*path).is_some_and(|own| own.is_same(info)))
                 .map(|(path, _)| path.clone())
                 .collect();
             if !left.is_empty() {
@@ -221,6 +237,9 @@ impl Joining {
             .map_err(SignerError::Enrolment)?;
         if document.version() != self.version {
             return Err(SignerError::EnrolmentVersion { found: document.version(), wanted: self.version });
+        }
+        if let Some(ends) = self.ends.filter(|ends| document.expires() > *ends) {
+            return Err(SignerError::EnrolmentOutlives { expires: document.expires(), ends });
         }
         let listed = document.payload().targets.clone();
         Ok((Document { role: self.name.clone(), version: self.version, bytes: bytes.clone() }, listed))
@@ -276,10 +295,10 @@ fn scope(dialect: Dialect, patterns: &[PathPattern]) -> Result<Scope, SignerErro
 /// it must not be found behind it, in the list of a signer.
 ///
 /// In Notary's dialect other tools may have let others sign it: they stay.
-fn releases(
+pub(super) fn releases(
     state: &CurrentState,
     layout: &Layout<'_>,
-    leaving: Option<&DelegatedRole>,
+    leaving: &Leaving<'_>,
     joining: &[KeyEntry],
 ) -> Delegation {
     let dialect = state.root().dialect();
@@ -287,10 +306,15 @@ fn releases(
     let mut keys = entries(&root.targets, &root.keys);
     let known = match layout {
         Layout::Signers(signers) => {
-            let staying = signers.all().filter(|role| leaving.is_none_or(|left| left.name != role.name));
-            keys.extend(staying.flat_map(|role| entries(&role.keys, signers.table())));
+            keys.extend(
+                signers
+                    .all()
+                    .filter(|role| leaving.stays(role))
+                    .flat_map(|role| entries(&role.keys, signers.table())),
+            );
             let known = signers.releases().filter(|_| dialect == Dialect::Notary1);
-            let left = leaving.map(|role| role.keys.fingerprints(signers.table())).unwrap_or_default();
+            let left: BTreeSet<_> =
+                leaving.roles.iter().flat_map(|role| role.keys.fingerprints(signers.table())).collect();
             let others = known.map(|role| entries(&role.keys, signers.table())).unwrap_or_default();
             let stays = |entry: &KeyEntry| fingerprint(entry).is_some_and(|key| !left.contains(&key));
             keys.extend(others.into_iter().filter(stays));
@@ -300,7 +324,10 @@ fn releases(
     };
     keys.extend(joining.iter().cloned());
     let mut seen = BTreeSet::new();
-    keys.retain(|entry| seen.insert(fingerprint(entry)));
+    keys.retain(|entry| {
+        let key = fingerprint(entry);
+        !key.is_some_and(|key| leaving.keys.contains(&key)) && seen.insert(key)
+    });
     let every_tag = match dialect {
         Dialect::Notary1 => Scope::Prefixes(vec![String::new()]),
         Dialect::Tuf1 => Scope::Paths(every_tag()),
@@ -314,13 +341,26 @@ fn releases(
     }
 }
 
+/// Who goes: signers, and keys that shall be nobody's any more.
+#[derive(Default)]
+pub(super) struct Leaving<'a> {
+    pub(super) roles: Vec<&'a DelegatedRole>,
+    pub(super) keys: BTreeSet<Fingerprint>,
+}
+
+impl Leaving<'_> {
+    pub(super) fn stays(&self, role: &DelegatedRole) -> bool {
+        self.roles.iter().all(|left| left.name != role.name)
+    }
+}
+
 /// The keys of a role that can be verified with, in whatever certificates they are.
-fn entries(keys: &RoleKeys, table: &KeyTable) -> Vec<KeyEntry> {
+pub(super) fn entries(keys: &RoleKeys, table: &KeyTable) -> Vec<KeyEntry> {
     let entries = keys.key_ids.iter().filter_map(|id| table.get(id));
     entries.filter(|entry| entry.key.is_some()).cloned().collect()
 }
 
-fn fingerprint(entry: &KeyEntry) -> Option<Fingerprint> {
+pub(super) fn fingerprint(entry: &KeyEntry) -> Option<Fingerprint> {
     entry.key.as_ref().map(PublicKey::fingerprint)
 }
 
@@ -354,7 +394,8 @@ fn leave(state: &CurrentState, name: &SignerName, now: UtcTime) -> Result<(Edit,
             targets.revoke_target(path, tombstone.clone());
         }
     } else if signers.releases().is_some() {
-        targets.set_delegation(&releases(state, &layout, Some(leaving), &[]))?;
+        let leaving = Leaving { roles: vec![leaving], keys: BTreeSet::new() };
+        targets.set_delegation(&releases(state, &layout, &leaving, &[]))?;
         next = released.map(|released| without(dialect, released, &dropped, expires)).transpose()?;
     }
     let targets = targets.finish();
@@ -383,11 +424,11 @@ fn without(
 }
 
 /// The released names that none of `signers` vouches for.
-fn unvouched(state: &CurrentState, released: &Targets, signers: &[&DelegatedRole]) -> Vec<String> {
+pub(super) fn unvouched(state: &CurrentState, released: &Targets, signers: &[&DelegatedRole]) -> Vec<String> {
     let vouches = |role: &&DelegatedRole, path: &str, info: &TargetInfo| {
         let document = state.delegated().get(&role.name).map(|document| document.payload());
         let listed = document.and_then(|document| document.targets.get(path));
-        let same = listed.is_some_and(|listed| listed.hashes == info.hashes && listed.length == info.length);
+        let same = listed.is_some_and(|listed| listed.is_same(info));
         same && path.parse().is_ok_and(|path| role.scope.matches(&path))
     };
     let lost =
@@ -395,7 +436,7 @@ fn unvouched(state: &CurrentState, released: &Targets, signers: &[&DelegatedRole
     lost.map(|(path, _)| path.clone()).collect()
 }
 
-fn authority_of(targets: &Targets, name: &DelegatedRoleName) -> Option<Authority> {
+pub(super) fn authority_of(targets: &Targets, name: &DelegatedRoleName) -> Option<Authority> {
     let Some(Layout::Signers(signers)) = Layout::of(targets) else { return None };
     targets.delegation(name).map(|role| authority(&signers, role))
 }
@@ -423,12 +464,23 @@ fn note_role(ports: Ports<'_>, request: &AddRequest) -> Result<(), PublishError>
 /// Why no signer was added or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignerError {
+    /// Whoever shall take over what another signed has no keys here.
+    #[error("nobody here can take over the tags: {0}")]
+    CannotTakeOver(TooFewKeys),
     /// The delegation would be useless.
     #[error("such a signer cannot be added: {0}")]
     Edit(#[from] TargetsEditError),
     /// The enrolment is not signed by the named keys.
     #[error("the enrolment does not fit the signer's keys: {0}")]
     Enrolment(VerifyError),
+    /// The enrolment lasts longer than the signer may sign.
+    #[error("the enrolment expires at {expires}, after the right to sign ends at {ends}")]
+    EnrolmentOutlives {
+        /// When it expires.
+        expires: UtcTime,
+        /// When the right ends.
+        ends: UtcTime,
+    },
     /// The enrolment is too large.
     #[error("the enrolment is larger than {limit} bytes")]
     EnrolmentSize {
@@ -470,6 +522,12 @@ pub enum SignerError {
     /// The signer's private keys are not here, so nothing proves that anybody holds them.
     #[error("the first document of the signer must be signed by the signer: {0}")]
     NotEnrolled(TooFewKeys),
+    /// The right to sign would be over before it begins.
+    #[error("a right to sign that ends at {ends} is over already")]
+    Over {
+        /// When it would end.
+        ends: UtcTime,
+    },
     /// The change could not be made.
     #[error(transparent)]
     Publish(#[from] PublishError),

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bulla_keys_schema::key::{Fingerprint, KeyName, OpenError, PublicKey, SecretKey, Signer};
+use bulla_keys_schema::key::{
+    Fingerprint, KeyFileContent, KeyName, OpenError, Passphrase, SecretKey, Signer,
+};
 use bulla_keys_schema::metadata::Threshold;
 use bulla_keys_schema::names::RoleName;
 
@@ -15,6 +17,7 @@ pub struct KeyRing<'a> {
     ports: Ports<'a>,
     stored: Vec<StoredKey>,
     open: BTreeMap<Fingerprint, SecretKey>,
+    collects: bool,
 }
 
 impl<'a> KeyRing<'a> {
@@ -23,7 +26,17 @@ impl<'a> KeyRing<'a> {
     /// # Errors
     /// They cannot be read.
     pub fn load(ports: Ports<'a>) -> Result<Self, KeyStoreError> {
-        Ok(Self { ports, stored: ports.keys.list()?, open: BTreeMap::new() })
+        Ok(Self { ports, stored: ports.keys.list()?, open: BTreeMap::new(), collects: false })
+    }
+
+    /// Takes keys into account that will be made before anything is signed.
+    pub fn expect(&mut self, keys: &[StoredKey]) {
+        self.stored.extend_from_slice(keys);
+    }
+
+    /// While `collects`, one key is enough to have a say: others will be asked for the rest.
+    pub const fn collect(&mut self, collects: bool) {
+        self.collects = collects;
     }
 
     /// The key of this home with that public key.
@@ -47,7 +60,8 @@ impl<'a> KeyRing<'a> {
         let mut here: Vec<Fingerprint> =
             listed.iter().filter(|key| self.find(key).is_some()).copied().collect();
         let threshold = authority.keys.threshold;
-        if !threshold.is_met_by(here.len()) {
+        let has_a_say = self.collects && !here.is_empty();
+        if !threshold.is_met_by(here.len()) && !has_a_say {
             let missing = listed.into_iter().filter(|key| !here.contains(key)).collect();
             return Err(TooFewKeys { role: role.clone(), threshold, here, missing });
         }
@@ -94,20 +108,35 @@ pub fn open(
     passphrases: &dyn Passphrases,
     stored: &StoredKey,
 ) -> Result<SecretKey, UnlockError> {
-    let name = &stored.name;
-    let sealed = keys.sealed(name)?;
-    let passphrase = passphrases.existing(name)?;
-    let secret =
-        sealed.open(&passphrase).map_err(|source| UnlockError::Open { name: name.clone(), source })?;
-    require_same(name, secret.public_key(), &stored.public)?;
-    Ok(secret)
+    open_with_passphrase(keys, passphrases, stored).map(|(secret, _)| secret)
 }
 
-fn require_same(name: &KeyName, secret: &PublicKey, public: &PublicKey) -> Result<(), UnlockError> {
-    if secret != public {
-        return Err(UnlockError::Halves { name: name.clone() });
+/// The same, with the passphrase that opened it. A key that was loaded in the clear has none.
+///
+/// # Errors
+/// As for [`open`].
+pub fn open_with_passphrase(
+    keys: &dyn KeyStore,
+    passphrases: &dyn Passphrases,
+    stored: &StoredKey,
+) -> Result<(SecretKey, Option<Passphrase>), UnlockError> {
+    let name = &stored.name;
+    let (secret, passphrase) = match keys.private(name)? {
+        KeyFileContent::Open(secret) => (secret, None),
+        KeyFileContent::Encrypted(encrypted) => {
+            let passphrase = passphrases.existing(name)?;
+            let opened = encrypted.open(&passphrase);
+            let failed = |source| UnlockError::Open { name: name.clone(), source };
+            (opened.map_err(failed)?, Some(passphrase))
+        }
+    };
+    if *secret.public_key() == stored.public {
+        return Ok((secret, passphrase));
     }
-    Ok(())
+    Err(match &stored.sidecar.loaded {
+        Some(loaded) => UnlockError::Replaced { name: name.clone(), place: loaded.source.to_string() },
+        None => UnlockError::Halves { name: name.clone() },
+    })
 }
 
 /// This home cannot sign for a role.
@@ -144,6 +173,14 @@ pub enum UnlockError {
     /// There is no passphrase.
     #[error(transparent)]
     Passphrase(#[from] PassphraseError),
+    /// A loaded key is another one now.
+    #[error("{place} no longer holds key {name}, but another one")]
+    Replaced {
+        /// The key.
+        name: KeyName,
+        /// Where it was loaded from.
+        place: String,
+    },
     /// The key file cannot be read.
     #[error(transparent)]
     Store(#[from] KeyStoreError),

@@ -2,11 +2,12 @@
 //! Read only. "No" is an answer: see [`Refusal`].
 
 use std::collections::BTreeSet;
+use std::fmt;
 
-use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::digest::{Hashes, Sha256Digest};
 use bulla_keys_schema::key::Fingerprint;
-use bulla_keys_schema::metadata::Tombstone;
-use bulla_keys_schema::names::{ImageRef, RepositoryName, RoleName, Tag};
+use bulla_keys_schema::metadata::{Denial, Tombstone};
+use bulla_keys_schema::names::{DelegatedRoleName, ImageRef, RepositoryName, RoleName, Tag};
 use bulla_keys_schema::time::UtcTime;
 
 use crate::flow::Ports;
@@ -44,6 +45,25 @@ pub struct Voucher {
     pub expires: UtcTime,
 }
 
+/// A key, and what else its holder may sign here, which is all that metadata tells of who that is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyHolder {
+    /// The key.
+    pub key: Fingerprint,
+    /// The roles that list it now, signers among them; none once it was taken out of all.
+    pub roles: Vec<RoleName>,
+}
+
+impl fmt::Display for KeyHolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let roles: Vec<&str> = self.roles.iter().map(RoleName::as_str).collect();
+        match roles.as_slice() {
+            [] => write!(f, "key {}", self.key),
+            roles => write!(f, "{} (key {})", roles.join(" and "), self.key),
+        }
+    }
+}
+
 /// Decides whether what the registry serves for `image` is what its signers vouch for. An
 /// image given by digest is compared with that digest, and no registry is asked.
 ///
@@ -69,6 +89,9 @@ pub async fn verify(ports: Ports<'_>, image: &ImageRef) -> Result<Trusted, Verif
 pub async fn resolve(ports: Ports<'_>, image: &ImageRef) -> Result<Trusted, VerifyError> {
     let session = Session::open(ports, image.repository()).await?;
     let repository = Repository::open(session, image.repository()).await?;
+    if let Some(asked) = image.digest() {
+        repository.require_not_denied(&Hashes::sha256(asked))?;
+    }
     let trusted = match (image.tag(), image.digest()) {
         (Some(tag), asked) => {
             let trusted = repository.tag(tag).await?;
@@ -95,6 +118,22 @@ fn require_same(trusted: &Trusted, served: Sha256Digest) -> Result<(), Refusal> 
 /// Why an image may not be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// The digest is on the deny list of the repository, which outranks every signature.
+    #[error(
+        "{} was revoked by {}{}{}",
+        ImageRef::pinned(repository, denial.digest),
+        who(by, &RoleName::Delegated(DelegatedRoleName::revocations())),
+        at(denial.revoked_at),
+        because(denial.reason.as_deref())
+    )]
+    Denied {
+        /// The repository.
+        repository: RepositoryName,
+        /// What was denied, when and why.
+        denial: Box<Denial>,
+        /// Who did, as far as known.
+        by: Vec<KeyHolder>,
+    },
     /// No tag means this digest.
     #[error("{} is not signed", ImageRef::pinned(repository, *digest))]
     DigestNotSigned {
@@ -142,7 +181,12 @@ pub enum Refusal {
         asked: Vec<RoleName>,
     },
     /// The tag was revoked.
-    #[error("{repository}:{tag} was revoked by {role} at {}{}", tombstone.revoked_at, because(tombstone))]
+    #[error(
+        "{repository}:{tag} was revoked by {}{}{}",
+        who(by, role),
+        at(Some(tombstone.revoked_at)),
+        because(tombstone.reason.as_deref())
+    )]
     Revoked {
         /// The repository.
         repository: RepositoryName,
@@ -152,6 +196,8 @@ pub enum Refusal {
         role: RoleName,
         /// What was revoked, and why.
         tombstone: Box<Tombstone>,
+        /// Who did, as far as known.
+        by: Vec<KeyHolder>,
     },
     /// Same digest, other length: the signed entry describes no bytes at all.
     #[error("the manifest has {served} bytes, but its signers vouch for {signed}")]
@@ -180,6 +226,16 @@ pub enum VerifyError {
     Registry(#[from] RegistryError),
 }
 
-fn because(tombstone: &Tombstone) -> String {
-    tombstone.reason.as_ref().map(|reason| format!(": {}", reason.escape_debug())).unwrap_or_default()
+/// The holders of the keys, or the role that says it where none are named.
+fn who(by: &[KeyHolder], role: &RoleName) -> String {
+    let holders: Vec<String> = by.iter().map(ToString::to_string).collect();
+    if holders.is_empty() { role.to_string() } else { holders.join(", ") }
+}
+
+fn at(moment: Option<UtcTime>) -> String {
+    moment.map(|moment| format!(" at {moment}")).unwrap_or_default()
+}
+
+fn because(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(": {}", reason.escape_debug())).unwrap_or_default()
 }

@@ -1,39 +1,65 @@
 //! Who vouches for what in a repository whose top level is trusted.
 
+use std::collections::BTreeSet;
+
 use bulla_keys_schema::dialect::Dialect;
-use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::digest::{Hashes, Sha256Digest};
+use bulla_keys_schema::key::Fingerprint;
 use bulla_keys_schema::limits;
-use bulla_keys_schema::metadata::{DelegatedRole, TargetInfo, Targets};
-use bulla_keys_schema::names::{RepositoryName, RoleName, Tag, TargetPath};
+use bulla_keys_schema::metadata::{Children, DelegatedRole, DenyList, Root, TargetInfo, Targets};
+use bulla_keys_schema::names::{RELEASES, REVOCATIONS, RepositoryName, RoleName, Tag, TargetPath};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::{ChainError, TrustedTargets, Verified};
 
-use crate::flow::layout::{Layout, Signers};
+use crate::flow::layout::{self, Layout, Signers};
 use crate::flow::refresh::{RefreshError, Session};
 use crate::flow::sign::role_name;
-use crate::flow::verify::{Refusal, Trusted, VerifyError, Voucher};
+use crate::flow::verify::{KeyHolder, Refusal, Trusted, VerifyError, Voucher};
 
 /// A repository whose root, timestamp, snapshot and targets are trusted and unexpired.
 pub struct Repository<'a> {
     session: Session<'a>,
     name: RepositoryName,
     top: TrustedTargets,
+    /// The deny list, where there is one: without it nothing is trusted.
+    denied: Option<Verified<Targets>>,
 }
 
 /// What a role says, under the role's name.
 type Saying = (RoleName, Verified<Targets>);
 
 impl<'a> Repository<'a> {
-    /// Gets and judges the top-level targets.
+    /// Gets and judges the top-level targets, and the deny list that outranks all others.
     ///
     /// # Errors
-    /// They cannot be had, or cannot be trusted.
+    /// One of them cannot be had, or cannot be trusted: withheld, expired or rolled back.
     pub async fn open(session: Session<'a>, name: &RepositoryName) -> Result<Self, RefreshError> {
         let snapshot = session.snapshot();
         let bytes = session.fetch(&RoleName::Targets, snapshot.wanted()?).await?;
         let top = snapshot.clone().targets(bytes)?;
         session.keep(&RoleName::Targets, top.targets().bytes())?;
-        Ok(Self { session, name: name.clone(), top })
+        let mut repository = Self { session, name: name.clone(), top, denied: None };
+        let targets = repository.top.targets().payload();
+        if let Some((role, _)) = layout::revocations(repository.top.root().dialect(), targets) {
+            repository.denied = Some(repository.role(role).await?);
+        }
+        Ok(repository)
+    }
+
+    /// Refuses what is on the deny list, whoever signed it since.
+    ///
+    /// # Errors
+    /// It is.
+    pub fn require_not_denied(&self, hashes: &Hashes) -> Result<(), Refusal> {
+        let list = self.denied.as_ref().map(|document| DenyList::new(document.payload()));
+        match list.and_then(|list| list.find(hashes)) {
+            None => Ok(()),
+            Some(denial) => Err(Refusal::Denied {
+                repository: self.name.clone(),
+                by: self.holders(&denial.revoked_by),
+                denial: Box::new(denial),
+            }),
+        }
     }
 
     /// Notes that everything was accepted.
@@ -67,6 +93,7 @@ impl<'a> Repository<'a> {
             return Err(self.bad_layout().into());
         }
         let info = listed.ok_or_else(|| self.not_released(tag, &signers, &[releases.clone(), top]))?;
+        self.require_not_denied(&info.hashes)?;
         let vouchers = self.vouchers(tag, &info, &signers).await?;
         // One signer is enough, so the one that lasts longest counts.
         let listed_until = self.top.valid_until().min(releases.1.expires());
@@ -88,6 +115,7 @@ impl<'a> Repository<'a> {
                 None => return Err(self.digest_not_signed(digest).into()),
             },
         };
+        self.require_not_denied(&Hashes::sha256(digest))?;
         let mut refused = None;
         for (path, info) in &listing.payload().targets {
             let Some(tag) = path.parse::<Tag>().ok().filter(|_| info.hashes.as_sha256() == Some(digest))
@@ -105,9 +133,9 @@ impl<'a> Repository<'a> {
             && let Ok(tag) = path.as_str().parse()
         {
             let repository = self.name.clone();
-            return Err(
-                Refusal::Revoked { repository, tag, role, tombstone: Box::new(tombstone.clone()) }.into()
-            );
+            let by = self.holders(&tombstone.revoked_by);
+            let tombstone = Box::new(tombstone.clone());
+            return Err(Refusal::Revoked { repository, tag, role, tombstone, by }.into());
         }
         Err(refused.unwrap_or_else(|| self.digest_not_signed(digest).into()))
     }
@@ -140,8 +168,8 @@ impl<'a> Repository<'a> {
         Ok(document)
     }
 
-    /// Every signer who may speak for the tag and lists it like `info`. An expired role
-    /// vouches for nothing; any other role that cannot be trusted ends the search (C26).
+    /// Every signer who may speak for the tag and lists it like `info`. An expired role, or one
+    /// whose right to sign is over, vouches for nothing; any other role that cannot be trusted ends the search (C26).
     async fn vouchers(
         &self,
         tag: &Tag,
@@ -157,16 +185,13 @@ impl<'a> Repository<'a> {
                 continue;
             }
             let signer = match self.role(role).await {
-                Err(RefreshError::Chain(error @ ChainError::Expired { .. })) => {
+                Err(RefreshError::Chain(error @ (ChainError::Expired { .. } | ChainError::Ended { .. }))) => {
                     expired = expired.or(Some(error));
                     continue;
                 }
                 signer => (role_name(role), signer?),
             };
-            if find(&signer.1, &path)
-                .as_ref()
-                .is_some_and(|own| own.hashes == info.hashes && own.length == info.length)
-            {
+            if find(&signer.1, &path).as_ref().is_some_and(|own| own.is_same(info)) {
                 vouchers.push(voucher(&signer));
             }
             revoked = revoked.or_else(|| self.revoked(tag, &signer));
@@ -191,6 +216,9 @@ impl<'a> Repository<'a> {
         valid_until: UtcTime,
     ) -> Result<Trusted, VerifyError> {
         let Some(digest) = info.hashes.as_sha256() else { return Err(self.bad_layout().into()) };
+        self.require_not_denied(&info.hashes)?;
+        let valid_until =
+            self.denied.as_ref().map_or(valid_until, |document| document.expires().min(valid_until));
         Ok(Trusted {
             repository: self.name.clone(),
             tag: tag.clone(),
@@ -233,13 +261,45 @@ impl<'a> Repository<'a> {
             repository: self.name.clone(),
             tag: tag.clone(),
             role: role.clone(),
+            by: self.holders(&tombstone.revoked_by),
             tombstone,
         })
+    }
+
+    fn holders(&self, keys: &BTreeSet<Fingerprint>) -> Vec<KeyHolder> {
+        holders(self.top.root().payload(), self.top.targets().payload(), keys)
     }
 
     fn bad_layout(&self) -> Refusal {
         Refusal::Layout { repository: self.name.clone() }
     }
+}
+
+/// Who holds each of `keys`: the roles of root, the signers and `revocations` that list it.
+/// `releases` lists everybody's.
+#[must_use]
+pub fn holders(root: &Root, targets: &Targets, keys: &BTreeSet<Fingerprint>) -> Vec<KeyHolder> {
+    let top = [(RoleName::Root, &root.root), (RoleName::Targets, &root.targets)];
+    let top = top.map(|(name, role)| (name, role.fingerprints(&root.keys)));
+    let delegated = targets.delegations.iter().flat_map(|delegations| {
+        let roles: &[DelegatedRole] = match &delegations.children {
+            Children::Roles(roles) => roles,
+            Children::Succinct(_) => &[],
+        };
+        let named = roles.iter().filter(|role| role.name.as_str() != RELEASES);
+        named.map(|role| (role_name(role), role.keys.fingerprints(&delegations.keys)))
+    });
+    let roles: Vec<_> = top.into_iter().chain(delegated).collect();
+    let holder = |key: &Fingerprint| {
+        let listing = roles.iter().filter(|(_, listed)| listed.contains(key));
+        let mut names: Vec<RoleName> = listing.map(|(name, _)| name.clone()).collect();
+        // The deny list is usually kept by holders of other roles, which say more.
+        if names.len() > 1 {
+            names.retain(|name| name.as_str() != REVOCATIONS);
+        }
+        KeyHolder { key: *key, roles: names }
+    };
+    keys.iter().map(holder).collect()
 }
 
 fn find(document: &Verified<Targets>, path: &TargetPath) -> Option<TargetInfo> {

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use bulla_keys_schema::key::{HeldRole, KeyName, KeySidecar, PublicKey, SealedKey};
+use bulla_keys_schema::key::{HeldRole, KeyFileContent, KeyName, KeySidecar, PublicKey, SealedKey};
 
-/// A place that keeps sealed private keys by name.
+use super::KeySourceError;
+
+/// A place that keeps private keys by name: sealed, or as a note of where to read them.
 pub trait KeyStore: Send + Sync {
     /// All keys, by name.
     ///
@@ -18,10 +20,16 @@ pub trait KeyStore: Send + Sync {
     /// No such key, or its files are unreadable.
     fn find(&self, name: &KeyName) -> Result<StoredKey, KeyStoreError>;
 
-    /// The private key, sealed.
+    /// The private key, to be used now: from its sealed file, or from where it was loaded.
     ///
     /// # Errors
-    /// No such key, its file is readable by others, or it is no key file.
+    /// No such key, its file is readable by others or no key file, or a loaded key is gone.
+    fn private(&self, name: &KeyName) -> Result<KeyFileContent, KeyStoreError>;
+
+    /// The private key, sealed, as it is kept here.
+    ///
+    /// # Errors
+    /// As for [`Self::private`], and [`KeyStoreError::Loaded`]: nothing is kept of such a key.
     fn sealed(&self, name: &KeyName) -> Result<SealedKey, KeyStoreError>;
 
     /// Keeps a new key: all of it or nothing.
@@ -29,6 +37,13 @@ pub trait KeyStore: Send + Sync {
     /// # Errors
     /// The name is taken: a key is never overwritten.
     fn create(&self, key: &StoredKey, sealed: &SealedKey) -> Result<(), KeyStoreError>;
+
+    /// Notes a loaded key: its public half, and where its private half is. Takes the place of a
+    /// loaded key of the same name.
+    ///
+    /// # Errors
+    /// The name is taken by a key that is kept, or the note cannot be written.
+    fn load(&self, key: &StoredKey) -> Result<(), KeyStoreError>;
 
     /// Puts `sealed` in the place of the sealed key `name`, in one step.
     ///
@@ -92,6 +107,14 @@ pub enum KeyStoreError {
         /// What the system said.
         reason: String,
     },
+    /// The private half is nowhere in this home.
+    #[error("key {name} was loaded from {source_place} and is not kept here")]
+    Loaded {
+        /// The key.
+        name: KeyName,
+        /// Where it was loaded from.
+        source_place: String,
+    },
     /// The private key could be read, or replaced, by somebody else.
     #[error("private key {} is open to others (mode {mode:04o})", path.display())]
     OpenToOthers {
@@ -99,6 +122,14 @@ pub enum KeyStoreError {
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
+    },
+    /// A loaded key cannot be read again.
+    #[error("key {name}: {error}")]
+    Source {
+        /// The key.
+        name: KeyName,
+        /// Why.
+        error: KeySourceError,
     },
     /// No such key.
     #[error("no key named {name} in {}", folder.display())]

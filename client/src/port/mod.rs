@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod entropy;
+pub mod key_sources;
 pub mod key_store;
 pub mod passphrases;
 pub mod registry;
@@ -10,6 +11,7 @@ pub mod trust_server;
 
 pub use clock::Clock;
 pub use entropy::{Entropy, EntropyError};
+pub use key_sources::{KeySourceError, KeySources};
 pub use key_store::{KeyStore, KeyStoreError, StoredKey};
 pub use passphrases::{PassphraseError, Passphrases};
 pub use registry::{Manifest, Platform, Registry, RegistryError, Wanted};

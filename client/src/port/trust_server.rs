@@ -7,7 +7,9 @@ use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::key::PublicKey;
 use bulla_keys_schema::metadata::{MetaInfo, Version};
 use bulla_keys_schema::names::{RepositoryName, RoleName};
-use bulla_keys_schema::wire::Head;
+use bulla_keys_schema::request::RequestId;
+use bulla_keys_schema::time::UtcTime;
+use bulla_keys_schema::wire::{Head, RequestProgress, RequestSummary};
 use bytes::Bytes;
 
 /// A server that keeps trust metadata. Whatever it answers is verified by the caller.
@@ -38,6 +40,31 @@ pub trait TrustServer: Send + Sync {
     /// No answer, no usable keys, or we may not.
     async fn online_keys(&self, repository: &RepositoryName) -> Result<OnlineKeys, TrustServerError>;
 
+    /// The public half of a key that signs `role` from the moment on when a root lists it. No
+    /// root has listed it so far, and it stays the same one until a root does.
+    ///
+    /// # Errors
+    /// As for [`Self::online_keys`].
+    async fn next_online_key(
+        &self,
+        repository: &RepositoryName,
+        role: OnlineRole,
+    ) -> Result<PublicKey, TrustServerError>;
+
+    /// The newest document of `role` that the server noted before `moment`. Nobody signs that
+    /// record. Servers that keep none need not say more.
+    ///
+    /// # Errors
+    /// No answer, or none we understand.
+    async fn noted_before(
+        &self,
+        _repository: &RepositoryName,
+        _role: &RoleName,
+        _moment: UtcTime,
+    ) -> Result<Noted, TrustServerError> {
+        Ok(Noted::NoRecord)
+    }
+
     /// Publishes `upload` in one transaction. A server that knows operation ids does one
     /// operation once; others take a repeated update for a second one.
     ///
@@ -45,6 +72,51 @@ pub trait TrustServer: Send + Sync {
     /// [`TrustServerError::Changed`] when the repository is not in the state built on any
     /// more; after [`TrustServerError::is_unclear`] it may have happened or not.
     async fn publish(&self, repository: &RepositoryName, upload: &Upload) -> Result<(), TrustServerError>;
+
+    /// The signing requests of `repository` that are open.
+    ///
+    /// # Errors
+    /// No answer, or [`TrustServerError::NoRequests`].
+    async fn requests(&self, _: &RepositoryName) -> Result<Vec<RequestSummary>, TrustServerError> {
+        Err(TrustServerError::NoRequests)
+    }
+
+    /// One signing request, with the signatures so far; `None` if there is none.
+    ///
+    /// # Errors
+    /// As for [`Self::requests`], and [`TrustServerError::RequestOver`].
+    async fn request(&self, _: &RepositoryName, _: RequestId) -> Result<Option<Bytes>, TrustServerError> {
+        Err(TrustServerError::NoRequests)
+    }
+
+    /// Puts a signing request to those who are to sign it.
+    ///
+    /// # Errors
+    /// As for [`Self::request`]; the server judges it first.
+    async fn open_request(&self, _: &RepositoryName, _: Bytes) -> Result<RequestProgress, TrustServerError> {
+        Err(TrustServerError::NoRequests)
+    }
+
+    /// Adds a file of signatures to a signing request. With the last one, the server publishes.
+    ///
+    /// # Errors
+    /// As for [`Self::open_request`].
+    async fn add_signatures(
+        &self,
+        _: &RepositoryName,
+        _: RequestId,
+        _: Bytes,
+    ) -> Result<RequestProgress, TrustServerError> {
+        Err(TrustServerError::NoRequests)
+    }
+
+    /// Closes a signing request.
+    ///
+    /// # Errors
+    /// As for [`Self::requests`], and it is not ours to close.
+    async fn cancel_request(&self, _: &RepositoryName, _: RequestId) -> Result<(), TrustServerError> {
+        Err(TrustServerError::NoRequests)
+    }
 }
 
 /// Which one of a role's documents.
@@ -65,6 +137,26 @@ pub struct OnlineKeys {
     pub snapshot: PublicKey,
     /// Signs timestamps.
     pub timestamp: PublicKey,
+}
+
+/// What a server noted of a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// It keeps no record, or none that we may read.
+    NoRecord,
+    /// The role had no document yet.
+    Nothing,
+    /// This document.
+    Document(MetaInfo),
+}
+
+/// A role that the server signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnlineRole {
+    /// Which documents belong together.
+    Snapshot,
+    /// That they are fresh.
+    Timestamp,
 }
 
 /// One update of a repository.
@@ -144,6 +236,9 @@ pub enum TrustServerError {
         /// The repository.
         repository: RepositoryName,
     },
+    /// It keeps no signing requests: a server of another make.
+    #[error("the trust server keeps no signing requests")]
+    NoRequests,
     /// No server is configured.
     #[error("no trust server is configured")]
     NotConfigured,
@@ -164,6 +259,12 @@ pub enum TrustServerError {
         detail: String,
         /// What it said to do.
         hint: Option<String>,
+    },
+    /// A signing request that nobody can sign any more.
+    #[error("the signing request is closed: {detail}")]
+    RequestOver {
+        /// What the server said: published, cancelled, expired, or overtaken by another change.
+        detail: String,
     },
     /// More bytes than the document may have (endless data).
     #[error("the trust server {server} sent more than {limit} bytes for {file}")]

@@ -4,6 +4,7 @@ use bulla_keys_schema::names::{ImageRef, RepositoryName};
 use serde::Serialize;
 
 use super::line;
+use crate::flow::deny::{self, Denied};
 use crate::flow::init::Begun;
 use crate::flow::publish::Published;
 use crate::flow::revoke::Revoked;
@@ -20,6 +21,11 @@ pub struct InitReport {
     root_threshold: u32,
     root_expires: String,
     pinned_as: String,
+    /// Root keys that have not signed.
+    not_proven: Vec<String>,
+    /// The signing request that waits for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<String>,
     dry_run: bool,
 }
 
@@ -34,6 +40,8 @@ impl InitReport {
             root_threshold: begun.threshold.get(),
             root_expires: begun.expires.to_string(),
             pinned_as: begun.scope.to_string(),
+            not_proven: begun.not_proven.iter().map(ToString::to_string).collect(),
+            request: begun.request.map(|id| id.to_string()),
             dry_run: !begun.done,
         }
     }
@@ -57,17 +65,20 @@ impl Report for InitReport {
 }
 
 /// What a change wrote.
-#[derive(Clone, Debug, Serialize)]
-struct Written {
-    documents: Vec<DocumentReport>,
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Written {
+    pub(super) documents: Vec<DocumentReport>,
     signed_with: Vec<String>,
+    /// The signing request that waits for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<String>,
     dry_run: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct DocumentReport {
-    role: String,
-    version: u64,
+pub(super) struct DocumentReport {
+    pub(super) role: String,
+    pub(super) version: u64,
 }
 
 impl From<&Published> for Written {
@@ -78,7 +89,8 @@ impl From<&Published> for Written {
                 .map(|(role, version)| DocumentReport { role: role.to_string(), version: version.get() })
                 .collect(),
             signed_with: published.keys.iter().map(ToString::to_string).collect(),
-            dry_run: !published.done,
+            request: published.request.map(|id| id.to_string()),
+            dry_run: !published.done && published.request.is_none(),
         }
     }
 }
@@ -164,6 +176,70 @@ impl Report for RevokeReport {
 
     fn text(&self) -> String {
         format!("{}:{} {}\n", self.repository, self.tag, self.digest)
+    }
+}
+
+/// A digest that was forbidden, or allowed again.
+#[derive(Clone, Debug, Serialize)]
+pub struct RevokeDigestReport {
+    repository: String,
+    digest: String,
+    denied: bool,
+    tags: Vec<String>,
+    still_listed: Vec<ListedReport>,
+    #[serde(flatten)]
+    written: Written,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct ListedReport {
+    role: String,
+    tag: String,
+}
+
+impl RevokeDigestReport {
+    /// Of what `revoke --digest` did.
+    #[must_use]
+    pub fn denied(request: &deny::Request, denied: &Denied) -> Self {
+        let left = denied.left.iter();
+        Self {
+            repository: request.repository.to_string(),
+            digest: request.digest.to_oci(),
+            denied: denied.is_listed,
+            tags: denied.tags.clone(),
+            still_listed: left
+                .map(|(role, tag)| ListedReport { role: role.to_string(), tag: tag.clone() })
+                .collect(),
+            written: Written::from(&denied.published),
+        }
+    }
+
+    /// Of what `revoke --digest --undo` did.
+    #[must_use]
+    pub fn undone(request: &deny::Request, published: &Published) -> Self {
+        Self {
+            repository: request.repository.to_string(),
+            digest: request.digest.to_oci(),
+            denied: false,
+            tags: vec![],
+            still_listed: vec![],
+            written: Written::from(published),
+        }
+    }
+}
+
+impl Report for RevokeDigestReport {
+    const SCHEMA: &'static str = "bulla/revoke-digest/v1";
+
+    fn text(&self) -> String {
+        let mut text = format!("{} {}\n", self.repository, self.digest);
+        for tag in &self.tags {
+            line(&mut text, format_args!("taken off: {tag}"));
+        }
+        for left in &self.still_listed {
+            line(&mut text, format_args!("still listed by {}: {}", left.role, left.tag));
+        }
+        text
     }
 }
 

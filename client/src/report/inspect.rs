@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::table;
-use crate::flow::inspect::{Inspection, RoleState, SignerState, TagState};
+use crate::flow::inspect::{DeniedState, Inspection, RevokedState, RoleState, SignerState, TagState};
 use crate::output::Report;
 
 /// The signers of a repository.
@@ -22,6 +22,7 @@ struct SignerReport {
     version: Option<u64>,
     expires: Option<String>,
     expired: bool,
+    ends: Option<String>,
     tags: usize,
 }
 
@@ -50,6 +51,7 @@ pub struct InspectReport {
     roles: Vec<RoleReport>,
     signers: Vec<SignerReport>,
     tags: Vec<TagReport>,
+    denied: Vec<DeniedReport>,
     offline: Option<String>,
 }
 
@@ -71,6 +73,17 @@ struct TagReport {
     signed_by: Vec<String>,
     revoked_at: Option<String>,
     reason: Option<String>,
+    revoked_by: Vec<String>,
+    #[serde(skip)]
+    is_revoked: bool,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct DeniedReport {
+    digest: String,
+    revoked_at: Option<String>,
+    reason: Option<String>,
+    revoked_by: Vec<String>,
 }
 
 impl From<&Inspection> for InspectReport {
@@ -81,6 +94,7 @@ impl From<&Inspection> for InspectReport {
             roles: inspection.roles.iter().map(|role| role_report(inspection, role)).collect(),
             signers: inspection.signers.iter().map(|signer| signer_report(inspection, signer)).collect(),
             tags: inspection.tags.iter().map(tag_report).collect(),
+            denied: inspection.denied.iter().map(denied_report).collect(),
             offline: inspection.offline.clone(),
         }
     }
@@ -104,11 +118,21 @@ impl Report for InspectReport {
         let tags = self.tags.iter().map(|tag| {
             let by = match &tag.revoked_at {
                 Some(at) => format!("REVOKED {at}"),
+                None if tag.is_revoked => "REVOKED".to_owned(),
                 None => tag.signed_by.join(", "),
             };
             vec![tag.tag.clone(), tag.digest.clone().unwrap_or_default(), by]
         });
-        text + &table(&["TAG", "DIGEST", "SIGNED BY"], tags)
+        text += &table(&["TAG", "DIGEST", "SIGNED BY"], tags);
+        if !self.denied.is_empty() {
+            text.push('\n');
+            let denied = self.denied.iter().map(|denied| {
+                let at = denied.revoked_at.clone().unwrap_or_default();
+                vec![denied.digest.clone(), at, denied.reason.clone().unwrap_or_default()]
+            });
+            text += &table(&["DENIED DIGEST", "SINCE", "REASON"], denied);
+        }
+        text
     }
 }
 
@@ -132,6 +156,7 @@ fn signer_report(inspection: &Inspection, signer: &SignerState) -> SignerReport 
         version: signer.document.map(|(version, _)| version.get()),
         expires: signer.document.map(|(_, expires)| expires.to_string()),
         expired: signer.document.is_some_and(|(_, expires)| expires.is_over(inspection.now)),
+        ends: signer.ends.map(|ends| ends.to_string()),
         tags: signer.tags,
     }
 }
@@ -143,9 +168,24 @@ fn tag_report(tag: &TagState) -> TagReport {
         digest: tag.digest.map(|digest| digest.to_oci()),
         size: tag.size,
         signed_by: tag.signed_by.iter().map(ToString::to_string).collect(),
-        revoked_at: revoked.map(|(at, _)| at.to_string()),
-        reason: revoked.and_then(|(_, reason)| reason.clone()),
+        revoked_at: revoked.and_then(|revoked| revoked.at).map(|at| at.to_string()),
+        reason: revoked.and_then(|revoked| revoked.reason.clone()),
+        revoked_by: revoked.map(revoked_by).unwrap_or_default(),
+        is_revoked: revoked.is_some(),
     }
+}
+
+fn denied_report(denied: &DeniedState) -> DeniedReport {
+    DeniedReport {
+        digest: denied.digest.to_oci(),
+        revoked_at: denied.revoked.at.map(|at| at.to_string()),
+        reason: denied.revoked.reason.clone(),
+        revoked_by: revoked_by(&denied.revoked),
+    }
+}
+
+fn revoked_by(revoked: &RevokedState) -> Vec<String> {
+    revoked.by.iter().map(|holder| holder.key.to_string()).collect()
 }
 
 fn signer_table(signers: &[SignerReport]) -> String {

@@ -1,11 +1,18 @@
 //! What commands answer: one form for people, one JSON form with a versioned schema
 //! (`keys-schema/schema`).
 
+mod backup;
+mod certificate;
 mod changes;
 mod docker;
 mod inspect;
+mod key_changes;
 mod keys;
 mod pins;
+mod request;
+mod rotate;
+mod signer_revoke;
+mod status;
 mod verdict;
 
 use std::fmt::Write as _;
@@ -13,12 +20,21 @@ use std::fmt::Write as _;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-pub use changes::{EnrolmentReport, InitReport, RevokeReport, SignReport, SignerChangeReport};
+pub use backup::{BackupCheckReport, BackupReport, Openers, RestoreReport};
+pub use certificate::CertificateReport;
+pub use changes::{
+    EnrolmentReport, InitReport, RevokeDigestReport, RevokeReport, SignReport, SignerChangeReport,
+};
 pub use docker::DockerReport;
 pub use inspect::{InspectReport, SignersReport};
+pub use key_changes::{KeyExportReport, KeyImportReport, KeyLoadReport};
 pub use keys::{KeyReport, KeysReport};
 pub use pins::{PinReport, PinsReport};
-pub use verdict::{VerdictReport, VoucherReport};
+pub use request::{RequestReport, RequestsReport, SignaturesReport};
+pub use rotate::{RenewReport, RotateReport};
+pub use signer_revoke::SignerRevokeReport;
+pub use status::StatusReport;
+pub use verdict::{KeyHolderReport, RevocationReport, VerdictReport, VoucherReport};
 
 use crate::output::Report;
 

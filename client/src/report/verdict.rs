@@ -1,9 +1,9 @@
 //! "Yes" and "no".
 
-use bulla_keys_schema::names::ImageRef;
+use bulla_keys_schema::names::{ImageRef, REVOCATIONS};
 use serde::Serialize;
 
-use crate::flow::verify::{Refusal, Trusted};
+use crate::flow::verify::{KeyHolder, Refusal, Trusted};
 use crate::output::Report;
 
 /// The answer of `verify` and `resolve`.
@@ -39,9 +39,27 @@ pub enum VerdictReport {
         signed_digest: Option<String>,
         /// What the registry serves.
         served_digest: Option<String>,
+        /// Who revoked it, when and why, if that is the reason.
+        revocation: Option<RevocationReport>,
         /// The exit code.
         exit_code: u8,
     },
+}
+
+/// A revocation.
+#[derive(Clone, Debug, Serialize)]
+pub struct RevocationReport {
+    role: String,
+    by: Vec<KeyHolderReport>,
+    at: Option<String>,
+    reason: Option<String>,
+}
+
+/// A key, and the roles that list it.
+#[derive(Clone, Debug, Serialize)]
+pub struct KeyHolderReport {
+    key: String,
+    roles: Vec<String>,
 }
 
 /// One role that lists the tag.
@@ -58,6 +76,7 @@ impl VerdictReport {
     pub fn refused(refusal: &Refusal, exit_code: u8) -> Self {
         let (signed, served) = match refusal {
             Refusal::Moved { signed, served, .. } => (Some(signed.to_oci()), Some(served.to_oci())),
+            Refusal::Denied { denial, .. } => (Some(denial.digest.to_oci()), None),
             Refusal::Revoked { tombstone, .. } => (Some(tombstone.digest.to_oci()), None),
             _ => (None, None),
         };
@@ -67,15 +86,34 @@ impl VerdictReport {
                 Refusal::Layout { .. } => "layout",
                 Refusal::Moved { .. } => "moved",
                 Refusal::NotVouched { .. } => "not-vouched",
-                Refusal::Revoked { .. } => "revoked",
+                Refusal::Denied { .. } | Refusal::Revoked { .. } => "revoked",
                 Refusal::Size { .. } => "size",
             },
             message: refusal.to_string(),
             signed_digest: signed,
             served_digest: served,
+            revocation: revocation(refusal),
             exit_code,
         }
     }
+}
+
+fn revocation(refusal: &Refusal) -> Option<RevocationReport> {
+    let (role, by, at, reason) = match refusal {
+        Refusal::Denied { denial, by, .. } => {
+            (REVOCATIONS.to_owned(), by, denial.revoked_at, denial.reason.clone())
+        }
+        Refusal::Revoked { role, tombstone, by, .. } => {
+            (role.to_string(), by, Some(tombstone.revoked_at), tombstone.reason.clone())
+        }
+        _ => return None,
+    };
+    let holder = |holder: &KeyHolder| KeyHolderReport {
+        key: holder.key.to_string(),
+        roles: holder.roles.iter().map(ToString::to_string).collect(),
+    };
+    let by = by.iter().map(holder).collect();
+    Some(RevocationReport { role, by, at: at.map(|at| at.to_string()), reason })
 }
 
 impl From<&Trusted> for VerdictReport {

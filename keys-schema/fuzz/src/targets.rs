@@ -5,22 +5,26 @@
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
+use bulla_keys_schema::backup::{Backup, Share, join};
 use bulla_keys_schema::canonical::canonical;
 use bulla_keys_schema::dialect::{Dialect, Document, Envelope, Signature, notary1, tuf1};
 use bulla_keys_schema::json::{Json, Object};
 use bulla_keys_schema::key::{
-    Certificate, Fingerprint, KeyAlgorithm, KeyFile, KeyFileContent, KeyId, KeySidecar, PublicKey, SealedKey,
-    SecretKey,
+    Certificate, Fingerprint, KeyAlgorithm, KeyFile, KeyFileContent, KeyId, KeySidecar, KeyText, PublicKey,
+    SealedKey, SecretKey,
 };
 use bulla_keys_schema::metadata;
 use bulla_keys_schema::names::{ImageRef, PathPattern, RepositoryName, RoleName, TargetPath};
+use bulla_keys_schema::request::{RequestExport, SignatureFile, SigningRequest};
 use bulla_keys_schema::time::UtcTime;
 
 /// A function of this room.
 pub type Target = fn(&[u8]) -> bool;
 
 /// All of them, by name.
-pub const ALL: [(&str, Target); 27] = [
+pub const ALL: [(&str, Target); 32] = [
+    ("backup", backup),
+    ("backup_share", backup_share),
     ("certificate", certificate),
     ("envelope", envelope),
     ("file_name", file_name),
@@ -44,6 +48,9 @@ pub const ALL: [(&str, Target); 27] = [
     ("root", root),
     ("sealed_key", sealed_key),
     ("secret_key_pkcs8", secret_key_pkcs8),
+    ("signatures", signatures),
+    ("signing_request", signing_request),
+    ("signing_request_export", signing_request_export),
     ("snapshot", snapshot),
     ("targets", targets),
     ("timestamp", timestamp),
@@ -161,7 +168,9 @@ pub fn certificate(data: &[u8]) -> bool {
 
 /// Key files of other programs, as far as they are read without a passphrase.
 pub fn key_file(data: &[u8]) -> bool {
-    let Some(Ok(file)) = text(data).map(KeyFile::parse) else { return false };
+    let Some(Ok(KeyText { keys, .. })) = text(data).map(KeyText::parse) else { return false };
+    let Some(Ok(file)) = text(data).map(KeyFile::parse) else { return true };
+    assert_eq!(keys.len(), 1);
     if let KeyFileContent::Open(key) = &file.content {
         assert_eq!(key.public_key().verify(data, &key.sign(data)), Ok(()));
     }
@@ -195,12 +204,69 @@ pub fn secret_key_pkcs8(data: &[u8]) -> bool {
     true
 }
 
+/// What is found inside of a backup.
+pub fn backup(data: &[u8]) -> bool {
+    let Ok(backup) = Backup::parse(data) else { return false };
+    // Indented, it may be larger than what was read.
+    if let Ok(written) = backup.to_bytes() {
+        assert_eq!(Backup::parse(&written).as_ref(), Ok(&backup));
+    }
+    for key in &backup.keys {
+        assert_eq!(key.sidecar.fingerprint, key.public.fingerprint());
+        let name = key.sidecar.name.as_str();
+        assert!(!name.contains(['/', '\\']) && !name.starts_with('.'), "{name}");
+    }
+    true
+}
+
+/// Shares of the secret of a backup, one or two after each other.
+pub fn backup_share(data: &[u8]) -> bool {
+    let Some(text) = text(data) else { return false };
+    let shares: Vec<Share> = text.split("\n\n").filter_map(|text| Share::parse(text).ok()).take(4).collect();
+    for share in &shares {
+        let written = share.to_text();
+        assert!(Share::parse(&written).is_ok_and(|again| *again.to_text() == *written));
+        assert!((1..=share.split().count()).contains(&share.index()));
+    }
+    // Whether they fit is up to the bytes. That it answers is what counts.
+    let _ = join(&shares);
+    !shares.is_empty()
+}
+
 /// Descriptions of key files.
 pub fn key_sidecar(data: &[u8]) -> bool {
     let Ok(sidecar) = KeySidecar::parse(data) else { return false };
     let written = sidecar.to_bytes();
     let again = KeySidecar::parse(&written).expect("a written description");
     assert_eq!(again.to_bytes(), written);
+    true
+}
+
+/// Signing requests. One that can be opened can also be shown, and holds together when signed.
+pub fn signing_request(data: &[u8]) -> bool {
+    let Ok(request) = SigningRequest::parse(data) else { return false };
+    let again = SigningRequest::parse(&request.to_bytes()).expect("a written request");
+    assert_eq!(again, request);
+    let (repository, made) = (request.repository.clone(), request.created_at);
+    if let Ok(open) = request.open(&repository, None, made) {
+        let (status, diff) = (open.status(), open.diff());
+        assert_eq!(status.documents.len(), diff.roles.len());
+        assert_eq!(open.submission().is_some(), status.is_complete());
+    }
+    true
+}
+
+/// Signing requests with the documents that are needed to judge them.
+pub fn signing_request_export(data: &[u8]) -> bool {
+    let Ok(export) = RequestExport::parse(data) else { return false };
+    assert_eq!(RequestExport::parse(&export.to_bytes()), Ok(export));
+    true
+}
+
+/// Files of signatures.
+pub fn signatures(data: &[u8]) -> bool {
+    let Ok(file) = SignatureFile::parse(data) else { return false };
+    assert_eq!(SignatureFile::parse(&file.to_bytes()), Ok(file));
     true
 }
 

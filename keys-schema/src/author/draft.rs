@@ -9,7 +9,7 @@ use crate::dialect::{Dialect, Document, Envelope, Signature};
 use crate::digest::Sha256Digest;
 use crate::key::{Fingerprint, KeyId, Signer};
 use crate::metadata::{KeyTable, MetaInfo, RoleKeys, Root, Version};
-use crate::verify::{RawMetadata, Verified, VerifyError};
+use crate::verify::{Proposed, RawMetadata, Verified, VerifyError};
 
 /// A document being written.
 #[derive(Clone, Debug)]
@@ -60,6 +60,20 @@ impl<R: Document> Draft<R> {
     ) -> Result<Unsealed, SignError> {
         let bytes = self.envelope(signers, &[(keys, table)])?;
         Ok(Unsealed { dialect: self.dialect, version: self.document.version(), bytes })
+    }
+
+    /// Signs with those of `signers` that one of the delegators names, though they may be too
+    /// few or none: for a request that others sign as well.
+    ///
+    /// # Errors
+    /// A signer failed, or what was written cannot be read back.
+    pub fn propose(
+        self,
+        signers: &[&dyn Signer],
+        delegators: &[(&RoleKeys, &KeyTable)],
+    ) -> Result<Proposed<R>, SignError> {
+        let bytes = self.envelope(signers, delegators)?;
+        Ok(Proposed::read(self.dialect, bytes).map_err(VerifyError::from)?)
     }
 
     /// Signs with every signer that one of the delegators names, once per declared id.
@@ -114,6 +128,24 @@ impl Draft<Root> {
             None => raw.verify_first()?,
         };
         Ok(SignedMetadata(verified))
+    }
+}
+
+impl Draft<Root> {
+    /// Signs a root with those of `signers` that it names itself or that its predecessor names,
+    /// though they may be too few or none.
+    ///
+    /// # Errors
+    /// As for [`Draft::propose`].
+    pub fn propose_root(
+        self,
+        signers: &[&dyn Signer],
+        predecessor: Option<&Root>,
+    ) -> Result<Proposed<Root>, SignError> {
+        let document = self.document.clone();
+        let mut delegators = vec![(&document.root, &document.keys)];
+        delegators.extend(predecessor.map(|old| (&old.root, &old.keys)));
+        self.propose(signers, &delegators)
     }
 }
 

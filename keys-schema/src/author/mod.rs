@@ -1,7 +1,8 @@
 //! Writing metadata: edits that keep what they do not touch, drafts, signatures.
 //!
 //! Every document that leaves this room has been verified by the same counter that judges
-//! documents of others, or can only be sealed into an update, where it will be.
+//! documents of others, or can only be sealed into an update, where it will be, or still asks for
+//! signatures.
 
 mod derive;
 mod draft;

@@ -7,10 +7,10 @@ use crate::digest::{Hashes, Sha256Digest};
 use crate::json::Object;
 use crate::key::{Fingerprint, KeyId};
 use crate::metadata::{
-    Children, DelegatedRole, Delegations, KeyEntry, KeyTable, RoleKeys, Scope, TargetInfo, Targets,
-    Threshold, Tombstone, Version,
+    Children, DelegatedRole, Delegations, Denial, DenyList, KeyEntry, KeyTable, RoleKeys, Scope, TargetInfo,
+    Targets, Threshold, Tombstone, Version,
 };
-use crate::names::{DelegatedRoleName, RELEASES, RepositoryName, RoleName, TargetPath};
+use crate::names::{DelegatedRoleName, RELEASES, REVOCATIONS, RepositoryName, RoleName, TargetPath};
 use crate::time::UtcTime;
 
 /// Whom to let speak for what.
@@ -66,11 +66,35 @@ impl TargetsEdit {
         Some(Self { dialect, targets })
     }
 
+    /// Goes on with a document that was written and not signed yet.
+    #[must_use]
+    pub const fn resume(dialect: Dialect, targets: Targets) -> Self {
+        Self { dialect, targets }
+    }
+
     /// Lists a target by digest and length in bytes. Listing clears the tombstone.
     pub fn set_target(&mut self, path: &TargetPath, digest: Sha256Digest, length: u64) {
         self.targets.revoked.remove(path);
         let info = TargetInfo { length, hashes: Hashes::sha256(digest), custom: None };
         self.targets.targets.insert(path.as_str().to_owned(), info);
+    }
+
+    /// Lists a target and says when: the form in which a signer lists what it vouches for.
+    /// Notary's clients know no such member, and may drop it.
+    pub fn sign_target(&mut self, path: &TargetPath, digest: Sha256Digest, length: u64, at: UtcTime) {
+        if self.dialect == Dialect::Notary1 {
+            return self.set_target(path, digest, length);
+        }
+        self.targets.revoked.remove(path);
+        self.targets.targets.insert(path.as_str().to_owned(), TargetInfo::signed(digest, length, at));
+    }
+
+    /// Denies a digest, in the document of `revocations`. `known` is what the target was listed
+    /// with, if that is known.
+    pub fn deny(&mut self, denial: &Denial, known: Option<&TargetInfo>) {
+        let path = DenyList::path(denial.digest);
+        self.targets.revoked.remove(&path);
+        self.targets.targets.insert(path.as_str().to_owned(), denial.write(known));
     }
 
     /// Takes a target off the list, without a tombstone. Returns what was listed.
@@ -85,8 +109,8 @@ impl TargetsEdit {
         self.targets.revoked.insert(path.clone(), tombstone);
     }
 
-    /// Adds a delegation, or replaces the one of the same name in its place. `releases` goes
-    /// first, all others last.
+    /// Adds a delegation, or replaces the one of the same name in its place; its end stays as it
+    /// was. `releases` goes first, `revocations` right after it, all others last.
     ///
     /// # Errors
     /// Fewer keys than the threshold, the same key twice, no pattern, or the document uses
@@ -115,14 +139,28 @@ impl TargetsEdit {
             keys: RoleKeys { key_ids, threshold: *threshold },
             terminating: *terminating,
             scope: scope.clone(),
+            ends: None,
             extra: Object::new(),
         };
+        let is_releases = |role: &DelegatedRole| role.name.as_str() == RELEASES;
         match roles.iter_mut().find(|known| known.name == *name) {
-            Some(known) => *known = role,
+            Some(known) => *known = DelegatedRole { ends: known.ends, ..role },
             None if name.as_str() == RELEASES => roles.insert(0, role),
+            None if name.as_str() == REVOCATIONS => {
+                roles.insert(usize::from(roles.first().is_some_and(is_releases)), role);
+            }
             None => roles.push(role),
         }
         Ok(())
+    }
+
+    /// Lets a delegated role speak until `ends`, or for as long as it is delegated to. Returns
+    /// whether there is such a delegation. Notary knows no such limit.
+    pub fn end_delegation(&mut self, name: &DelegatedRoleName, ends: Option<UtcTime>) -> bool {
+        let Some(delegations) = &mut self.targets.delegations else { return false };
+        let Children::Roles(roles) = &mut delegations.children else { return false };
+        let role = roles.iter_mut().find(|role| role.name == *name);
+        role.map(|role| role.ends = ends).is_some()
     }
 
     /// Ends a delegation. Returns whether there was one.

@@ -3,6 +3,7 @@
 mod algorithm;
 mod certificate;
 mod id;
+mod key_text;
 mod notary_file;
 mod passphrase;
 mod pem;
@@ -16,16 +17,19 @@ mod signer;
 pub use algorithm::{InvalidKeyAlgorithm, KeyAlgorithm, tuf_keytype_and_scheme};
 pub use certificate::{Certificate, InvalidCertificate, SelfSignError};
 pub use id::{Fingerprint, InvalidFingerprint, InvalidKeyId, KeyId};
+pub use key_text::{InvalidKeyText, KeyText, Spelling};
 pub use notary_file::{
-    EncryptedKey, InvalidKeyFile, KeyFile, KeyFileContent, NOTARY_IV_BYTES, NOTARY_SALT_BYTES,
-    NotaryKeyLabels, Pbkdf2Digest, Protection, write_notary_key,
+    EncryptedKey, IV_BYTES, InvalidKeyFile, KeyFile, KeyFileContent, NOTARY_SALT_BYTES, NotaryKeyLabels,
+    PKCS8_SALT_BYTES, Pbkdf2Digest, Protection, write_notary_key, write_pkcs8_key,
 };
 pub use passphrase::Passphrase;
 pub use pem::InvalidPem;
 pub use public::{BadSignature, InvalidPublicKey, PublicKey, p256_signature_from_raw, p256_signature_to_raw};
 pub use sealed::{InvalidSealedKey, NONCE_BYTES, OpenError, SALT_BYTES, SealedKey};
 pub use secret::{InvalidSecretKey, SecretKey};
-pub use sidecar::{HeldRole, InvalidKeyName, InvalidSidecar, KeyName, KeySidecar};
+pub use sidecar::{
+    HeldRole, InvalidKeyName, InvalidKeySource, InvalidSidecar, KeyName, KeySidecar, KeySource, LoadedKey,
+};
 pub use signer::{SignError, Signer};
 
 #[cfg(test)]

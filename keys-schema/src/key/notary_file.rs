@@ -9,25 +9,35 @@ mod write;
 
 use std::fmt;
 
-use crate::key::pem::Block;
+use crate::key::pem::{self, Block};
 use crate::key::{
-    InvalidPem, InvalidSealedKey, InvalidSecretKey, OpenError, Passphrase, SealedKey, SecretKey,
+    InvalidPem, InvalidSealedKey, InvalidSecretKey, OpenError, Passphrase, SealedKey, SecretKey, rsa_pss,
+    sealed,
 };
 
 use contents::Form;
 use encrypted::Locked;
-pub use write::{NOTARY_IV_BYTES, NOTARY_SALT_BYTES, NotaryKeyLabels, write_notary_key};
+pub use write::{
+    IV_BYTES, NOTARY_SALT_BYTES, NotaryKeyLabels, PKCS8_SALT_BYTES, write_notary_key, write_pkcs8_key,
+};
 
 /// The labels read here; cosign's have a reader of their own.
 const LABELS: [&str; 5] =
-    ["PRIVATE KEY", ENCRYPTED_LABEL, "EC PRIVATE KEY", "ED25519 PRIVATE KEY", "RSA PRIVATE KEY"];
+    ["PRIVATE KEY", ENCRYPTED_LABEL, "EC PRIVATE KEY", "ED25519 PRIVATE KEY", PKCS1_LABEL];
 const ENCRYPTED_LABEL: &str = "ENCRYPTED PRIVATE KEY";
 /// Notary's headers, and those of encrypted PEM before PKCS#8 (RFC 1421 4.6.1).
 const HEADERS: [&str; 5] = ["role", "gun", "path", "Proc-Type", "DEK-Info"];
 /// Largest text read, in bytes: several times the largest key that can be imported.
 const TEXT_BYTES: usize = 16 * 1024;
+/// PKCS#1 (RFC 8017 A.1.2): RSA, and nothing else.
+const PKCS1_LABEL: &str = "RSA PRIVATE KEY";
+/// What cosign 2 and 3 take, and we: less is what cosign 1 took.
+const SCRYPT_N: u32 = 65_536;
+/// Longest label that a message repeats, in characters.
+const SHOWN_CHARACTERS: usize = 64;
 /// What `openssl ecparam -genkey` writes in front of a P-256 key: the curve once more.
-const EC_PARAMETERS: &str = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+pub(super) const EC_PARAMETERS: &str =
+    "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
 
 /// A private key file of another program, read as far as that goes without a passphrase.
 pub struct KeyFile {
@@ -66,11 +76,14 @@ impl KeyFile {
     /// What is no whole key file, what is encrypted in a way that is not read, and what
     /// can be seen to be no usable key. See [`InvalidKeyFile`].
     pub fn parse(text: &str) -> Result<Self, InvalidKeyFile> {
+        check_outline(text)?;
         if is_cosign(text) {
-            let content = KeyFileContent::Encrypted(EncryptedKey(Seal::Cosign(SealedKey::parse(text)?)));
-            return Ok(Self { role: None, gun: None, protection: Protection::Scrypt, content });
+            let sealed = SealedKey::parse(text)?;
+            let protection = Protection::Scrypt { n: sealed.scrypt_n() };
+            let content = KeyFileContent::Encrypted(sealed.into());
+            return Ok(Self { role: None, gun: None, protection, content });
         }
-        let text = text.trim_ascii_start().strip_prefix(EC_PARAMETERS).unwrap_or(text);
+        let text = without_parameters(text);
         let block = Block::decode(text, &LABELS, &HEADERS, TEXT_BYTES)?;
         let [role, gun] = ["role", "gun"].map(|name| block.header(name).map(Into::into));
         let encryption = (block.header("Proc-Type"), block.header("DEK-Info"));
@@ -79,9 +92,10 @@ impl KeyFile {
                 let locked = Locked::from_pkcs8(&block.content)?;
                 return Ok(Self::encrypted(role, gun, locked));
             }
-            ("RSA PRIVATE KEY", _) => {
-                return Err(InvalidSecretKey::Unsupported { algorithm: "RSA".to_owned() }.into());
+            (PKCS1_LABEL, (None, None)) => {
+                return Err(InvalidKeyFile::Pkcs1 { bits: rsa_pss::secret_key_bits(&block.content) });
             }
+            (PKCS1_LABEL, _) => return Err(InvalidKeyFile::Pkcs1 { bits: None }),
             ("EC PRIVATE KEY", _) => Form::Sec1,
             ("ED25519 PRIVATE KEY", _) => Form::NotaryEd25519,
             (_, (None, None)) => Form::Pkcs8,
@@ -100,9 +114,33 @@ impl KeyFile {
         }
     }
 
+    /// Reads the DER that lies in most of these files: PKCS#8, encrypted or not, or SEC 1.
+    ///
+    /// # Errors
+    /// None of them, and whatever [`Self::parse`] refuses in them.
+    pub(super) fn from_der(der: &[u8]) -> Result<Self, InvalidKeyFile> {
+        match Locked::from_pkcs8(der) {
+            Ok(locked) => return Ok(Self::encrypted(None, None, locked)),
+            Err(InvalidKeyFile::Structure) => {}
+            Err(refused) => return Err(refused),
+        }
+        let key = match Form::Pkcs8.read(der) {
+            Err(InvalidSecretKey::Encoding) => Form::Sec1.read(der)?,
+            key => key?,
+        };
+        let content = KeyFileContent::Open(key);
+        Ok(Self { role: None, gun: None, protection: Protection::None, content })
+    }
+
     fn encrypted(role: Option<Box<str>>, gun: Option<Box<str>>, locked: Locked) -> Self {
         let protection = locked.protection();
         Self { role, gun, protection, content: KeyFileContent::Encrypted(EncryptedKey(Seal::Other(locked))) }
+    }
+}
+
+impl From<SealedKey> for EncryptedKey {
+    fn from(sealed: SealedKey) -> Self {
+        Self(Seal::Cosign(sealed))
     }
 }
 
@@ -120,9 +158,26 @@ impl EncryptedKey {
     }
 }
 
+/// What can be said of a text without reading what is in its block: that it is of another kind,
+/// or ends too early.
+fn check_outline(text: &str) -> Result<(), InvalidKeyFile> {
+    let Some(label) = pem::label(without_parameters(text)) else { return Ok(()) };
+    if !LABELS.iter().chain(&sealed::LABELS).any(|known| *known == label) {
+        let found: String = label.chars().filter(|c| !c.is_control()).take(SHOWN_CHARACTERS).collect();
+        return Err(InvalidKeyFile::Label { found: found.into() });
+    }
+    if !text.contains(&format!("-----END {label}-----")) {
+        return Err(InvalidKeyFile::Truncated);
+    }
+    Ok(())
+}
+
+fn without_parameters(text: &str) -> &str {
+    text.trim_ascii_start().strip_prefix(EC_PARAMETERS).unwrap_or(text)
+}
+
 fn is_cosign(text: &str) -> bool {
-    let first = text.trim_ascii_start().lines().next().unwrap_or_default();
-    crate::key::sealed::LABELS.iter().any(|label| first.contains(label))
+    pem::label(text).is_some_and(|label| sealed::LABELS.contains(&label))
 }
 
 /// How a file protects the key in it against who has the file.
@@ -139,8 +194,11 @@ pub enum Protection {
         /// How many rounds.
         iterations: u32,
     },
-    /// scrypt, cosign's and ours.
-    Scrypt,
+    /// scrypt with r = 8 and p = 1, cosign's and ours.
+    Scrypt {
+        /// Its parameter `N`.
+        n: u32,
+    },
 }
 
 /// The digest that PBKDF2 runs on.
@@ -156,7 +214,8 @@ pub enum Pbkdf2Digest {
 
 impl Protection {
     /// Whether a passphrase that a person remembers can be found by trying: less work for
-    /// each guess than OWASP's password storage advice asks for.
+    /// each guess than OWASP's password storage advice asks for, or, with scrypt, than every
+    /// key of ours takes.
     #[must_use]
     pub const fn is_weak(self) -> bool {
         match self {
@@ -169,7 +228,7 @@ impl Protection {
                         Pbkdf2Digest::Sha512 => 210_000,
                     }
             }
-            Self::Scrypt => false,
+            Self::Scrypt { n } => n < SCRYPT_N,
         }
     }
 }
@@ -187,7 +246,7 @@ impl fmt::Display for Protection {
                 };
                 write!(f, "PBKDF2 with {iterations} rounds of {digest}")
             }
-            Self::Scrypt => f.write_str("scrypt"),
+            Self::Scrypt { n } => write!(f, "scrypt with N={n}"),
         }
     }
 }
@@ -215,15 +274,49 @@ pub enum InvalidKeyFile {
     /// The key in it is none that can sign here.
     #[error(transparent)]
     Key(#[from] InvalidSecretKey),
+    /// PEM of something else.
+    #[error("not a private key file: {}", what_else(found))]
+    Label {
+        /// The label that it has, without control characters.
+        found: Box<str>,
+    },
     /// Not exactly one PEM block with a label of a private key.
     #[error("not a private key file: {0}")]
     Pem(#[from] InvalidPem),
+    /// PKCS#1 holds RSA keys only, and those cannot sign here.
+    #[error("PKCS#1 holds RSA keys: {}", pkcs1_reason(*bits))]
+    Pkcs1 {
+        /// Length of the modulus, in bits; unknown while the file is encrypted.
+        bits: Option<usize>,
+    },
     /// Damaged, though it is cosign's.
     #[error(transparent)]
     Sealed(#[from] InvalidSealedKey),
     /// Its content is not whole.
     #[error("the key file is damaged: its content is not a whole encrypted key")]
     Structure,
+    /// The block begins and does not end.
+    #[error("the key file is cut off: the end of its PEM block is missing")]
+    Truncated,
+}
+
+/// What a PEM block is that is no private key.
+fn what_else(label: &str) -> String {
+    let known = match label {
+        "PUBLIC KEY" | "RSA PUBLIC KEY" => "a public key",
+        "CERTIFICATE" | "TRUSTED CERTIFICATE" => "a certificate",
+        "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => "a certificate request",
+        "OPENSSH PRIVATE KEY" => "a key of OpenSSH, in a form of its own",
+        _ => return format!("the PEM block is labelled `{label}`"),
+    };
+    format!("it is {known}")
+}
+
+fn pkcs1_reason(bits: Option<usize>) -> String {
+    match bits {
+        Some(bits) => InvalidSecretKey::Rsa { bits }.to_string(),
+        None => "RSA keys cannot sign here: use ECDSA P-256 or Ed25519".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -276,8 +369,9 @@ mod tests {
             ("openssl-sec1-aes256", "p256", Protection::Md5, true),
             ("../keys/p256-secret", "p256", Protection::None, true),
             ("../keys/ed25519-secret", "ed25519", Protection::None, true),
-            ("../keys/p256-sealed-65536-sigstore", "p256", Protection::Scrypt, false),
-            ("../keys/p256-sealed-32768-cosign", "p256", Protection::Scrypt, false),
+            ("../keys/p256-sealed-65536-sigstore", "p256", Protection::Scrypt { n: 65_536 }, false),
+            ("../keys/p256-sealed-131072-cosign", "p256", Protection::Scrypt { n: 131_072 }, false),
+            ("../keys/p256-sealed-32768-cosign", "p256", Protection::Scrypt { n: 32_768 }, true),
         ] {
             let file = good(name);
             assert_eq!((file.protection, file.protection.is_weak()), (protection, weak), "{name}");
@@ -327,22 +421,25 @@ mod tests {
             }
         }
         let unsupported = |algorithm: &str| InvalidSecretKey::Unsupported { algorithm: algorithm.to_owned() };
-        for (name, algorithm) in [
-            ("openssl-pbes2-p384", "ECDSA P-384"),
-            ("openssl-pbes2-rsa", "RSA"),
-            ("openssl-sec1-p384-aes256", "ECDSA P-384"),
+        for (name, source) in [
+            ("openssl-pbes2-p384", unsupported("ECDSA P-384")),
+            ("openssl-pbes2-rsa", InvalidSecretKey::Rsa { bits: 2048 }),
+            ("openssl-sec1-p384-aes256", unsupported("ECDSA P-384")),
         ] {
-            let source = unsupported(algorithm);
             assert_eq!(opened(good(name).content).err(), Some(OpenError::BrokenKey { source }), "{name}");
         }
-        for (name, algorithm) in [
-            ("openssl-sec1-p384", "ECDSA P-384"),
-            ("openssl-rsa", "RSA"),
-            ("../keys/rsa-2048-secret", "RSA"),
-            ("../keys/p384-secret", "ECDSA P-384"),
+        for (name, expected) in [
+            ("openssl-sec1-p384", unsupported("ECDSA P-384").into()),
+            ("openssl-rsa", InvalidKeyFile::Pkcs1 { bits: Some(2048) }),
+            ("openssl-rsa-1024", InvalidSecretKey::Rsa { bits: 1024 }.into()),
+            ("../keys/rsa-2048-secret", InvalidSecretKey::Rsa { bits: 2048 }.into()),
+            ("../keys/p384-secret", unsupported("ECDSA P-384").into()),
         ] {
-            assert_eq!(refusal(&notary_key(name)), InvalidKeyFile::Key(unsupported(algorithm)), "{name}");
+            assert_eq!(refusal(&notary_key(name)), expected, "{name}");
         }
+        let head = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n";
+        let encrypted = &format!("{head}AAAA\n-----END RSA PRIVATE KEY-----\n");
+        assert_eq!(refusal(encrypted), InvalidKeyFile::Pkcs1 { bits: None });
     }
 
     #[test]
@@ -386,14 +483,18 @@ mod tests {
             (format!("{plain}{plain}"), InvalidPem::Several),
             (format!("x\n{pkcs8}"), InvalidPem::Structure),
             (format!("{pkcs8}x"), InvalidPem::Structure),
-            (
-                notary_key("openssl-ecparam").replace("Bggqhk", "BgUrgQ"),
-                InvalidPem::Label { wanted: LABELS[0] },
-            ),
-            (read("p256.pem"), InvalidPem::Label { wanted: LABELS[0] }),
             ("\n".repeat(TEXT_BYTES + 1), InvalidPem::TooLarge { limit: TEXT_BYTES }),
         ] {
             assert_eq!(refusal(&bad), InvalidKeyFile::Pem(reason), "{bad}");
+        }
+        for (bad, found, words) in [
+            (notary_key("openssl-ecparam").replace("Bggqhk", "BgUrgQ"), "EC PARAMETERS", "is labelled"),
+            (read("p256.pem"), "PUBLIC KEY", "a public key"),
+            (plain.replace("EC PRIVATE", "CERTIFICATE"), "CERTIFICATE KEY", "`CERTIFICATE KEY`"),
+            (plain.replace("EC PRIVATE", "OPENSSH PRIVATE"), "OPENSSH PRIVATE KEY", "OpenSSH"),
+        ] {
+            assert_eq!(refusal(&bad), InvalidKeyFile::Label { found: found.into() }, "{bad}");
+            assert!(refusal(&bad).to_string().contains(words), "{}", refusal(&bad));
         }
     }
 
@@ -402,7 +503,9 @@ mod tests {
         for name in ["notary-root", "openssl-sec1", "openssl-sec1-aes256", "../keys/p256-secret"] {
             let text = notary_key(name);
             for end in 0..text.trim_end().len() {
-                assert!(KeyFile::parse(&text[..end]).is_err(), "{name} {end}");
+                let error = refusal(&text[..end]);
+                let is_begun = text[..end].contains("KEY-----");
+                assert_eq!(error == InvalidKeyFile::Truncated, is_begun, "{name} {end}: {error}");
             }
         }
     }

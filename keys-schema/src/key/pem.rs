@@ -97,6 +97,12 @@ pub(super) fn decode_all(
     Ok(contents)
 }
 
+/// The label in the first line of `text`, whatever comes behind it.
+pub(super) fn label(text: &str) -> Option<&str> {
+    let first = text.trim_ascii_start().lines().next()?;
+    first.trim_ascii_end().strip_prefix(BEGIN)?.strip_suffix("-----")
+}
+
 /// One block of PEM with headers (RFC 1421 4.4), which Notary v1 writes into key files.
 pub(super) struct Block {
     pub(super) label: &'static str,

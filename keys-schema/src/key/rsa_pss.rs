@@ -1,7 +1,7 @@
 //! RSASSA-PSS, for reading metadata of others. Bulla never holds RSA secrets: the crate's
 //! private operations leak timing (RUSTSEC-2023-0071), its public ones have no secret.
 
-use rsa::pkcs1::der::Decode as _;
+use rsa::pkcs1::der::{self, Decode as _, Error, Reader as _, SliceReader};
 use rsa::pkcs1::{RsaPssParams, UintRef};
 use rsa::pkcs8::EncodePublicKey as _;
 use rsa::pss::{Signature, VerifyingKey};
@@ -15,7 +15,7 @@ use spki::der::asn1::AnyRef;
 use crate::key::{BadSignature, InvalidPublicKey};
 
 /// Smallest modulus, in bits. Smaller ones are within reach of factoring.
-const MIN_BITS: usize = 2048;
+pub(super) const MIN_BITS: usize = 2048;
 /// Largest modulus, in bits. Larger ones only burn time.
 const MAX_BITS: usize = 8192;
 /// Length of a SHA-256 digest, in bytes.
@@ -23,6 +23,21 @@ const HASH_BYTES: usize = 32;
 
 const SHA_256: &str = "2.16.840.1.101.3.4.2.1";
 const MGF_1: &str = "1.2.840.113549.1.1.8";
+
+/// Length of the modulus, in bits, of a PKCS#1 `RSAPrivateKey` (RFC 8017 A.1.2). Nothing else is
+/// read of it, and no key is made of it.
+pub(super) fn secret_key_bits(der: &[u8]) -> Option<usize> {
+    let mut reader = SliceReader::new(der).ok()?;
+    let modulus = reader.sequence(|inner| {
+        let _version: u8 = inner.decode()?;
+        let modulus: UintRef<'_> = inner.decode()?;
+        while !inner.is_finished() {
+            let _secret: der::asn1::AnyRef<'_> = inner.decode()?;
+        }
+        Ok::<_, Error>(modulus)
+    });
+    Some(BigUint::from_bytes_be(modulus.ok()?.as_bytes()).bits())
+}
 
 /// A parsed RSA public key.
 #[derive(Clone)]

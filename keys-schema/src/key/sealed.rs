@@ -39,7 +39,7 @@ pub struct SealedKey {
 
 /// The three values of scrypt's `N` that cosign knows. Any other is refused before it can
 /// take all memory, or next to no time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Cost {
     /// 2^15, cosign 1.
     Legacy,
@@ -60,7 +60,7 @@ impl Cost {
         }
     }
 
-    const fn n(self) -> u64 {
+    const fn n(self) -> u32 {
         1 << self.log_n()
     }
 }
@@ -79,7 +79,7 @@ impl SealedKey {
         let params = &envelope.kdf.params;
         let cost = Cost::ALL
             .into_iter()
-            .find(|cost| (cost.n(), BLOCK_SIZE, PARALLELISM) == (params.n, params.r, params.p))
+            .find(|cost| (u64::from(cost.n()), BLOCK_SIZE, PARALLELISM) == (params.n, params.r, params.p))
             .ok_or(InvalidSealedKey::Cost)?;
         let ciphertext = bytes(&envelope.ciphertext)?;
         if ciphertext.len() < TAG_BYTES + PKCS8_BYTES {
@@ -109,7 +109,35 @@ impl SealedKey {
         salt: [u8; SALT_BYTES],
         nonce: [u8; NONCE_BYTES],
     ) -> Self {
-        let cost = Cost::Standard;
+        Self::seal_at(Cost::Standard, secret, passphrase, salt, nonce)
+    }
+
+    /// Seals `secret` again, in place of this seal: at no less cost than before, and at no less
+    /// than [`Self::seal`] takes.
+    #[must_use]
+    pub fn reseal(
+        &self,
+        secret: &SecretKey,
+        passphrase: &Passphrase,
+        salt: [u8; SALT_BYTES],
+        nonce: [u8; NONCE_BYTES],
+    ) -> Self {
+        Self::seal_at(self.cost.max(Cost::Standard), secret, passphrase, salt, nonce)
+    }
+
+    /// scrypt's `N`: what each guess at the passphrase costs.
+    #[must_use]
+    pub const fn scrypt_n(&self) -> u32 {
+        self.cost.n()
+    }
+
+    fn seal_at(
+        cost: Cost,
+        secret: &SecretKey,
+        passphrase: &Passphrase,
+        salt: [u8; SALT_BYTES],
+        nonce: [u8; NONCE_BYTES],
+    ) -> Self {
         // The key is encrypted where it lies: no copy of it stays behind in memory.
         let mut content = secret.to_pkcs8_der();
         let tag =
@@ -263,6 +291,20 @@ mod tests {
     }
 
     #[test]
+    fn a_seal_is_made_again_at_no_less_cost() {
+        for (n, after) in [(32_768, 65_536), (65_536, 65_536), (131_072, 131_072)] {
+            let sealed = SealedKey::parse(&read(&format!("p256-sealed-{n}-cosign.pem"))).unwrap();
+            assert_eq!(sealed.scrypt_n(), n);
+            let secret = sealed.open(&passphrase()).unwrap();
+            let new = Passphrase::new("battery staple".to_owned());
+            let again = sealed.reseal(&secret, &new, SALT, NONCE);
+            assert_eq!(again.scrypt_n(), after);
+            assert_eq!(again.open(&new).unwrap().public_key(), secret.public_key());
+            assert_eq!(again.open(&passphrase()).err(), Some(OpenError::WrongPassphrase));
+        }
+    }
+
+    #[test]
     fn opens_every_form_that_cosign_reads() {
         for n in [32_768, 65_536, 131_072] {
             for label in ["sigstore", "cosign"] {
@@ -295,7 +337,7 @@ mod tests {
             assert_eq!(sealing(&content).open(&passphrase()).err(), Some(OpenError::BrokenKey { source }));
         }
         let rsa = SealedKey::parse(&read("rsa-2048-sealed.pem")).unwrap();
-        let source = InvalidSecretKey::Unsupported { algorithm: "RSA".to_owned() };
+        let source = InvalidSecretKey::Rsa { bits: 2048 };
         assert_eq!(rsa.open(&passphrase()).err(), Some(OpenError::BrokenKey { source }));
     }
 

@@ -7,6 +7,7 @@ use pkcs8::{EncodePrivateKey as _, PrivateKeyInfoRef, SecretDocument};
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::key::algorithm::{self, algorithm_name};
+use crate::key::rsa_pss::{self, MIN_BITS};
 use crate::key::{KeyAlgorithm, PublicKey};
 
 /// A secret key that can sign. Wiped when dropped.
@@ -62,6 +63,10 @@ impl SecretKey {
             algorithm::ED25519 => {
                 let pair = KeypairBytes::try_from(info.clone()).map_err(|_| InvalidSecretKey::Encoding)?;
                 Self::from_ed25519(&Zeroizing::new(pair.secret_key))?
+            }
+            algorithm::RSA | algorithm::RSA_PSS => {
+                let bits = rsa_pss::secret_key_bits(info.private_key.as_bytes());
+                return Err(bits.map_or(InvalidSecretKey::Encoding, |bits| InvalidSecretKey::Rsa { bits }));
             }
             _ => {
                 return Err(InvalidSecretKey::Unsupported { algorithm: algorithm_name(&info.algorithm) });
@@ -162,6 +167,12 @@ pub enum InvalidSecretKey {
     /// The public key stored with it is another one.
     #[error("the public key inside the private key does not belong to it")]
     PublicKeyMismatch,
+    /// An RSA key: it verifies here, and cannot sign.
+    #[error("{}", rsa_reason(*bits))]
+    Rsa {
+        /// Length of the modulus, in bits.
+        bits: usize,
+    },
     /// A key of another algorithm.
     #[error("{algorithm} keys cannot sign here: use ECDSA P-256 or Ed25519")]
     Unsupported {
@@ -171,6 +182,11 @@ pub enum InvalidSecretKey {
     /// An algorithm Bulla only verifies.
     #[error("RSA keys are for verification only: use ecdsa-p256 or ed25519")]
     VerifyOnly,
+}
+
+fn rsa_reason(bits: usize) -> String {
+    let weak = if bits < MIN_BITS { ", and one this short is safe nowhere" } else { "" };
+    format!("{bits} bit RSA keys cannot sign here{weak}: use ECDSA P-256 or Ed25519")
 }
 
 #[cfg(test)]
@@ -353,10 +369,13 @@ mod tests {
 
     #[test]
     fn refuses_what_cannot_sign() {
-        for (file, name) in [("p384-secret.pem", "ECDSA P-384"), ("rsa-2048-secret.pem", "RSA")] {
-            let expected = InvalidSecretKey::Unsupported { algorithm: name.to_owned() };
-            assert_eq!(refusal(&read_der(file)), expected);
-        }
+        let expected = InvalidSecretKey::Unsupported { algorithm: "ECDSA P-384".to_owned() };
+        assert_eq!(refusal(&read_der("p384-secret.pem")), expected);
+        let rsa = read_der("rsa-2048-secret.pem");
+        assert_eq!(refusal(&rsa), InvalidSecretKey::Rsa { bits: 2048 });
+        let inner = [&rsa[..26], &[0; 8]].concat();
+        assert_eq!(refusal(&inner), InvalidSecretKey::Encoding, "no whole number in it");
+        assert!(!rsa_reason(2048).contains("short") && rsa_reason(1024).contains("short"));
         let zero = Zeroizing::new([0; 32]);
         for (algorithm, seed, expected) in [
             (KeyAlgorithm::EcdsaP256, &zero, InvalidSecretKey::OutOfRange),

@@ -1,11 +1,12 @@
-//! What is known about a key without opening it: `keys/<name>.json` beside the key file.
+//! What is known about a key without opening it: `keys/<name>.json` beside the key file, or in
+//! place of one, where the private half lies in a variable of a pipeline.
 //!
 //! For people and for listings. Nothing is trusted because a sidecar says so.
 
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::key::{Fingerprint, KeyAlgorithm};
 use crate::names::{RepositoryName, RoleName};
@@ -17,6 +18,10 @@ const SCHEMA_VERSION: u32 = 1;
 const FILE_BYTES: usize = 1024 * 1024;
 /// Longest name of a key, in bytes.
 const NAME_BYTES: usize = 64;
+/// Longest name of a variable, in bytes.
+const VARIABLE_BYTES: usize = 256;
+/// Longest path, in bytes: what Linux opens.
+const PATH_BYTES: usize = 4096;
 
 /// The description of one key file. Holds no secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +36,68 @@ pub struct KeySidecar {
     pub created: UtcTime,
     /// The roles it was given, as far as this machine knows.
     pub roles: Vec<HeldRole>,
+    /// Where its private half is, if there is no key file of it here.
+    pub loaded: Option<LoadedKey>,
+}
+
+/// A key that was loaded: its private half is read anew for each use, and written nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedKey {
+    /// Where it is read from.
+    pub source: KeySource,
+    /// When it is forgotten.
+    pub until: UtcTime,
+}
+
+/// Where the text of a private key can be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// A file, by its absolute path.
+    File(Box<str>),
+    /// A variable of the environment, by its name.
+    Variable(Box<str>),
+}
+
+impl KeySource {
+    /// The file at `path`.
+    ///
+    /// # Errors
+    /// The path is not absolute, too long, or holds control characters.
+    pub fn file(path: &str) -> Result<Self, InvalidKeySource> {
+        let fits = path.len() <= PATH_BYTES && path.starts_with('/') && !path.chars().any(char::is_control);
+        if fits { Ok(Self::File(path.into())) } else { Err(InvalidKeySource::Path) }
+    }
+
+    /// The variable `name`.
+    ///
+    /// # Errors
+    /// No shell can set a variable of that name.
+    pub fn variable(name: &str) -> Result<Self, InvalidKeySource> {
+        let fits = name.len() <= VARIABLE_BYTES
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
+        if fits { Ok(Self::Variable(name.into())) } else { Err(InvalidKeySource::Variable) }
+    }
+}
+
+impl fmt::Display for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.write_str(path),
+            Self::Variable(name) => write!(f, "the variable {name}"),
+        }
+    }
+}
+
+/// The text names no place where a key could be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidKeySource {
+    /// No path that can be noted.
+    #[error("not a path to remember: it must be absolute, with at most 4096 bytes of printable text")]
+    Path,
+    /// No name of a variable.
+    #[error("not the name of a variable: letters, digits and `_`, starting with no digit")]
+    Variable,
 }
 
 /// A role that a key holds in one repository.
@@ -63,6 +130,7 @@ impl KeySidecar {
             })
         });
         Ok(Self {
+            loaded: file.loaded.map(|loaded| loaded.read()).transpose()?,
             roles: roles.collect::<Result<_, _>>()?,
             name: member("name", &file.name)?,
             fingerprint: member("fingerprint", &file.fingerprint)?,
@@ -85,6 +153,7 @@ impl KeySidecar {
             algorithm: self.algorithm.to_string(),
             created: self.created.to_string(),
             roles: roles.collect(),
+            loaded: self.loaded.as_ref().map(Loaded::written),
         };
         #[expect(clippy::expect_used, reason = "texts and one number always have a JSON form")]
         let mut bytes = serde_json::to_vec_pretty(&file).expect("plain values");
@@ -172,6 +241,44 @@ struct File {
     algorithm: String,
     created: String,
     roles: Vec<Held>,
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    loaded: Option<Loaded>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Loaded {
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    variable: Option<String>,
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    until: String,
+}
+
+impl Loaded {
+    fn written(loaded: &LoadedKey) -> Self {
+        let (variable, file) = match &loaded.source {
+            KeySource::Variable(name) => (Some(name.to_string()), None),
+            KeySource::File(path) => (None, Some(path.to_string())),
+        };
+        Self { variable, file, until: loaded.until.to_string() }
+    }
+
+    fn read(&self) -> Result<LoadedKey, InvalidSidecar> {
+        let wrong = |reason: String| InvalidSidecar::Member { member: "loaded", reason };
+        let source = match (self.variable.as_deref(), self.file.as_deref()) {
+            (Some(name), None) => KeySource::variable(name),
+            (None, Some(path)) => KeySource::file(path),
+            _ => return Err(wrong("it must name either a variable or a file".to_owned())),
+        };
+        let source = source.map_err(|error| wrong(error.to_string()))?;
+        Ok(LoadedKey { source, until: member("loaded.until", &self.until)? })
+    }
+}
+
+/// A member that is there: `null` is none of its values.
+fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
 }
 
 #[derive(Deserialize, Serialize)]
@@ -202,6 +309,7 @@ mod tests {
                     role: "alice".parse().unwrap(),
                 },
             ],
+            loaded: None,
         }
     }
 
@@ -219,6 +327,37 @@ mod tests {
         assert!(bytes.starts_with(b"{\n  \"schema_version\": 1,\n") && bytes.ends_with(b"}\n"));
         let without_roles = KeySidecar { roles: vec![], ..sidecar() };
         assert_eq!(KeySidecar::parse(&without_roles.to_bytes()), Ok(without_roles));
+    }
+
+    #[test]
+    fn says_where_a_loaded_key_is_and_until_when() {
+        let until = "2026-11-02T10:20:30Z".parse().unwrap();
+        for source in
+            [KeySource::variable("CI_KEY_2").unwrap(), KeySource::file("/run/secrets/ci key").unwrap()]
+        {
+            let loaded = KeySidecar { loaded: Some(LoadedKey { source, until }), ..sidecar() };
+            assert_eq!(KeySidecar::parse(&loaded.to_bytes()), Ok(loaded));
+        }
+        for bad in ["", "1A", "A-B", "A=B", "A\0", "\u{e9}", &"A".repeat(257)] {
+            assert_eq!(KeySource::variable(bad), Err(InvalidKeySource::Variable), "{bad:?}");
+        }
+        for bad in ["", "key", "./key", "/a\nb", &format!("/{}", "a".repeat(4096))] {
+            assert_eq!(KeySource::file(bad), Err(InvalidKeySource::Path), "{bad:?}");
+        }
+        let text = String::from_utf8(sidecar().to_bytes()).unwrap();
+        for (loaded, is_member) in [
+            (r#"{"variable":"A","file":"/a","until":"2026-11-02T10:20:30Z"}"#, true),
+            (r#"{"until":"2026-11-02T10:20:30Z"}"#, true),
+            (r#"{"variable":"A=B","until":"2026-11-02T10:20:30Z"}"#, true),
+            (r#"{"variable":"A","until":"tomorrow"}"#, true),
+            (r#"{"variable":"A"}"#, false),
+            (r#"{"variable":null,"until":"2026-11-02T10:20:30Z"}"#, false),
+            ("null", false),
+        ] {
+            let text = text.replacen('{', &format!(r#"{{"loaded":{loaded},"#), 1);
+            let refused = KeySidecar::parse(text.as_bytes()).unwrap_err();
+            assert_eq!(matches!(refused, InvalidSidecar::Member { .. }), is_member, "{loaded}: {refused}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! [`Verified`](crate::verify::Verified) around it.
 
 mod counters;
+mod denials;
 mod keys;
 mod root;
 mod snapshot;
@@ -11,6 +12,7 @@ mod targets;
 mod timestamp;
 
 pub use counters::{Threshold, Version};
+pub use denials::{Denial, DenyList};
 pub use keys::{KeyEntry, KeyTable, RoleKeys};
 pub use root::{Root, TopLevelRole};
 pub use snapshot::{MetaInfo, Snapshot};

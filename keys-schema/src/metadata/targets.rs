@@ -1,9 +1,10 @@
 //! Targets: what a role vouches for, and whom it lets speak.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::{Hashes, Sha256Digest};
 use crate::json::{Json, Object};
+use crate::key::Fingerprint;
 use crate::metadata::{KeyTable, RoleKeys, Version};
 use crate::names::{DelegatedRoleName, PathPattern, RepositoryName, RoleName, TargetPath};
 use crate::time::UtcTime;
@@ -54,6 +55,31 @@ pub struct TargetInfo {
     pub custom: Option<Json>,
 }
 
+/// Our member of `custom` in the documents of signers: when the entry was signed.
+const SIGNED_AT: &str = "x_bulla_signed_at";
+
+impl TargetInfo {
+    /// A target by digest and length in bytes, as signed at `at`. Only the signer's own clock
+    /// and word stand behind that.
+    #[must_use]
+    pub fn signed(digest: Sha256Digest, length: u64, at: UtcTime) -> Self {
+        let custom = Object::from([(SIGNED_AT.to_owned(), Json::from(at.to_string()))]);
+        Self { length, hashes: Hashes::sha256(digest), custom: Some(Json::Object(custom)) }
+    }
+
+    /// When the entry was signed, in the words of whoever signed it.
+    #[must_use]
+    pub fn signed_at(&self) -> Option<UtcTime> {
+        self.custom.as_ref()?.as_object()?.get(SIGNED_AT)?.as_str()?.parse().ok()
+    }
+
+    /// Whether both mean the same bytes, whatever else is said of them.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.hashes == other.hashes && self.length == other.length
+    }
+}
+
 /// A signed "no longer": what was withdrawn, when, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tombstone {
@@ -63,6 +89,9 @@ pub struct Tombstone {
     pub reason: Option<String>,
     /// When it was revoked, by the revoker's clock.
     pub revoked_at: UtcTime,
+    /// The keys of whoever revoked it, by its own word: later versions of the document carry the
+    /// tombstone on with the signatures of others.
+    pub revoked_by: BTreeSet<Fingerprint>,
 }
 
 /// Whom a role lets speak, and with which keys.
@@ -96,8 +125,19 @@ pub struct DelegatedRole {
     pub terminating: bool,
     /// What it may speak for.
     pub scope: Scope,
+    /// When it may speak no more. No document of it lasts longer, so that clients which do not
+    /// know this limit keep it as well.
+    pub ends: Option<UtcTime>,
     /// Members this crate does not interpret.
     pub extra: Object,
+}
+
+impl DelegatedRole {
+    /// Whether it may speak no more at `now`.
+    #[must_use]
+    pub fn is_over(&self, now: UtcTime) -> bool {
+        self.ends.is_some_and(|ends| ends.is_over(now))
+    }
 }
 
 /// What a delegated role may speak for.

@@ -9,5 +9,5 @@ mod target;
 pub use image::{ImageRef, InvalidImageRef, InvalidTag, Tag};
 pub use pattern::{InvalidPattern, PathPattern};
 pub use repository::{InvalidRepositoryName, RepositoryName};
-pub use role::{DelegatedRoleName, InvalidRoleName, RELEASES, RoleName, SignerName};
+pub use role::{DelegatedRoleName, InvalidRoleName, RELEASES, REVOCATIONS, RoleName, SignerName};
 pub use target::{InvalidTargetPath, TargetPath};

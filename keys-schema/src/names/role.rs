@@ -9,9 +9,12 @@ use crate::limits;
 /// The delegated role that lists every released tag.
 pub const RELEASES: &str = "releases";
 
+/// The delegated role that lists the digests nobody may vouch for any more.
+pub const REVOCATIONS: &str = "revocations";
+
 /// The names a signer may not take: the top-level roles, the role that lists released
 /// tags, and the one kept for deny lists.
-const RESERVED: [&str; 6] = ["root", "targets", "snapshot", "timestamp", RELEASES, "revocations"];
+const RESERVED: [&str; 6] = ["root", "targets", "snapshot", "timestamp", RELEASES, REVOCATIONS];
 
 /// A role of TUF: one of the four top-level ones, or a delegated one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +86,12 @@ impl DelegatedRoleName {
     #[must_use]
     pub fn releases() -> Self {
         Self(RELEASES.into())
+    }
+
+    /// The role that lists the digests nobody may vouch for any more.
+    #[must_use]
+    pub fn revocations() -> Self {
+        Self(REVOCATIONS.into())
     }
 
     /// The name as metadata spells it.

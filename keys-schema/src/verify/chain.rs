@@ -14,7 +14,7 @@ use crate::time::UtcTime;
 use crate::verify::floor::AcceptedBefore;
 use crate::verify::{Floor, RawMetadata, Verified, VerifyError};
 
-/// The newest root, unexpired.
+/// The newest root, unexpired for everybody but whoever is about to replace it.
 #[derive(Clone, Debug)]
 pub struct TrustedRoot {
     root: Verified<Root>,
@@ -281,7 +281,8 @@ impl TrustedTargets {
     /// Accepts a role that `delegator` delegates to (C21: per edge of the graph).
     ///
     /// # Errors
-    /// No such delegation, or any of the checks.
+    /// No such delegation, any of the checks, or the role's right to speak is over, or is over
+    /// before the document expires.
     pub fn delegated_by(
         &self,
         delegator: &Verified<Targets>,
@@ -301,13 +302,28 @@ impl TrustedTargets {
             (_, None) => return Err(ChainError::NotDelegated { role: name }),
         };
         let parents = Parents { root: &self.root, snapshot: &self.snapshot, before: &self.before };
-        accept_targets(parents, &name, bytes, keys, self.now)
+        let document = accept_targets(parents, &name, bytes, keys, self.now)?;
+        match delegator.payload().delegation(role).and_then(|child| child.ends) {
+            Some(ends) if ends.is_over(self.now) => Err(ChainError::Ended { role: name, ends }),
+            Some(ends) if document.expires() > ends => {
+                Err(ChainError::Outlives { role: name, expires: document.expires(), ends })
+            }
+            _ => Ok(document),
+        }
     }
 }
 
 /// Why the newest state of a repository cannot be trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
+    /// The role was to speak for a time only, and the time is over.
+    #[error("{role} may sign no more: its right to sign ended at {ends}")]
+    Ended {
+        /// Which role.
+        role: RoleName,
+        /// When its right ended.
+        ends: UtcTime,
+    },
     /// The document is expired.
     #[error("{role} version {version} expired at {expires}")]
     Expired {
@@ -341,6 +357,17 @@ pub enum ChainError {
     RoleRemoved {
         /// Which role.
         role: RoleName,
+    },
+    /// A document of a role that was to speak for a time only lasts longer than that: clients
+    /// that do not know the limit would go on trusting it.
+    #[error("{role} expires at {expires}, after its right to sign ends at {ends}")]
+    Outlives {
+        /// Which role.
+        role: RoleName,
+        /// When its document expires.
+        expires: UtcTime,
+        /// When its right ends.
+        ends: UtcTime,
     },
     /// An older version than the one trusted before.
     #[error("{role} went back from version {trusted} to {found}")]
@@ -411,11 +438,14 @@ fn accept_targets(
     Ok(targets)
 }
 
-fn listed<'a>(snapshot: &'a Verified<Snapshot>, role: &RoleName) -> Result<&'a MetaInfo, ChainError> {
+pub(super) fn listed<'a>(
+    snapshot: &'a Verified<Snapshot>,
+    role: &RoleName,
+) -> Result<&'a MetaInfo, ChainError> {
     snapshot.payload().meta.get(role).ok_or_else(|| ChainError::Missing { role: role.clone() })
 }
 
-fn listed_as(bytes: Bytes, role: &RoleName, info: &MetaInfo) -> Result<Bytes, ChainError> {
+pub(super) fn listed_as(bytes: Bytes, role: &RoleName, info: &MetaInfo) -> Result<Bytes, ChainError> {
     let bytes = within(bytes, role, role.byte_limit())?;
     let length_fits = info.length.is_none_or(|length| usize::try_from(length) == Ok(bytes.len()));
     let hashes_fit = info.hashes.as_ref().is_none_or(|hashes| hashes.match_bytes(&bytes));
@@ -444,14 +474,18 @@ fn verify<R: Document>(
         .map_err(|source| ChainError::Verify { role: role.clone(), source })
 }
 
-fn require_version(role: &RoleName, listed: Option<Version>, found: Version) -> Result<(), ChainError> {
+pub(super) fn require_version(
+    role: &RoleName,
+    listed: Option<Version>,
+    found: Version,
+) -> Result<(), ChainError> {
     match listed {
         Some(listed) if listed != found => Err(ChainError::Version { role: role.clone(), listed, found }),
         _ => Ok(()),
     }
 }
 
-fn refuse_rollback(role: &RoleName, trusted: Version, found: Version) -> Result<(), ChainError> {
+pub(super) fn refuse_rollback(role: &RoleName, trusted: Version, found: Version) -> Result<(), ChainError> {
     if found < trusted {
         return Err(ChainError::Rollback { role: role.clone(), trusted, found });
     }

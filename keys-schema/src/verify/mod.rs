@@ -6,17 +6,21 @@
 //! * [`Walk`]: the search through delegations.
 //! * [`Submission`](submission::Submission): an upload, checked by the same types as a client would.
 
+mod brought;
 mod chain;
 mod floor;
 mod pin;
+mod proposed;
 mod root_chain;
 pub mod submission;
 mod verified;
 mod walk;
 
+pub use brought::require_whole;
 pub use chain::{ChainError, TrustedRoot, TrustedSnapshot, TrustedTargets, TrustedTimestamp};
 pub use floor::Floor;
 pub use pin::Pin;
+pub use proposed::Proposed;
 pub use root_chain::{RootChain, RootError};
 pub use verified::{RawMetadata, Verified, VerifyError};
 pub use walk::{Found, Need, Step, Walk, WalkError};

@@ -126,17 +126,40 @@ impl RootChain {
     /// Expired, the clock went backwards, too few certificates are valid, or nobody said for
     /// which repository they must be.
     pub fn finish(self, now: UtcTime, last_accepted: Option<UtcTime>) -> Result<TrustedRoot, RootError> {
+        self.end(now, Some(now), last_accepted)
+    }
+
+    /// Ends the chain for whoever writes the next root: one that is expired is succeeded like
+    /// any other, as clients do not look at the expiry of a link (C8). Not for consumers.
+    ///
+    /// # Errors
+    /// As for [`Self::finish`], but for expiry.
+    pub fn finish_to_succeed(
+        self,
+        now: UtcTime,
+        last_accepted: Option<UtcTime>,
+    ) -> Result<TrustedRoot, RootError> {
+        self.end(now, None, last_accepted)
+    }
+
+    /// Expiry and the life of certificates are looked at if `valid_at` is given.
+    fn end(
+        self,
+        now: UtcTime,
+        valid_at: Option<UtcTime>,
+        last_accepted: Option<UtcTime>,
+    ) -> Result<TrustedRoot, RootError> {
         if let Some(last_accepted) = last_accepted.filter(|last| now < *last) {
             return Err(RootError::ClockWentBack { now, last_accepted });
         }
-        if self.latest.expires().is_over(now) {
+        if valid_at.is_some_and(|at| self.latest.expires().is_over(at)) {
             return Err(RootError::Expired {
                 version: self.latest.version(),
                 expires: self.latest.expires(),
             });
         }
         match &self.holder {
-            Some(holder) => self.latest.require_certificates(holder, Some(now))?,
+            Some(holder) => self.latest.require_certificates(holder, valid_at)?,
             // Whoever forgot to ask for one would trust a root of any repository.
             None if self.latest.dialect() == Dialect::Notary1 => {
                 return Err(VerifyError::OtherRepository { found: None }.into());

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::dialect::{Dialect, Document, Envelope, InvalidMetadata, notary1};
+use crate::dialect::{Dialect, Document, Envelope, InvalidMetadata, Signature, notary1};
 use crate::digest::Sha256Digest;
 use crate::key::{Certificate, Fingerprint, KeyId, PublicKey};
 use crate::metadata::{Children, KeyTable, MetaInfo, RoleKeys, Root, Targets, Threshold, Version};
@@ -342,7 +342,7 @@ impl VerifyError {
 }
 
 /// Where the parent names a repository, the child must name the same.
-fn require_repository(
+pub(super) fn require_repository(
     parent: Option<&RepositoryName>,
     child: Option<&RepositoryName>,
 ) -> Result<(), VerifyError> {
@@ -353,7 +353,7 @@ fn require_repository(
 }
 
 /// Who may sign a root. In Notary's dialect these are keys in certificates, never bare ones.
-fn root_keys(dialect: Dialect, root: &Root) -> RoleKeys {
+pub(super) fn root_keys(dialect: Dialect, root: &Root) -> RoleKeys {
     let mut keys = root.root.clone();
     if dialect == Dialect::Notary1 {
         keys.key_ids.retain(|id| root.keys.get(id).is_some_and(|entry| entry.certificate.is_some()));
@@ -363,7 +363,7 @@ fn root_keys(dialect: Dialect, root: &Root) -> RoleKeys {
 
 /// A document in Notary's dialect does not say which role it is of. But a role can delegate
 /// only to roles right below itself, so that nobody takes a name that is another's to give.
-fn require_direct_children(role: &RoleName, targets: &Targets) -> Result<(), VerifyError> {
+pub(super) fn require_direct_children(role: &RoleName, targets: &Targets) -> Result<(), VerifyError> {
     let Some(delegations) = &targets.delegations else { return Ok(()) };
     let Children::Roles(children) = &delegations.children else { return Ok(()) };
     match children.iter().find(|child| !notary1::is_direct_child(role, &child.name)) {
@@ -391,17 +391,21 @@ fn require_threshold(
 /// two ids counts once. Only authorised keys are tried, each at most once, so that a
 /// document full of bad signatures costs no more than its role has keys (CVE-2020-6173).
 /// Bad and empty signatures beside good ones are passed over.
-fn count<'a>(
+pub(super) fn count<'a>(
     envelope: &Envelope,
     authorised: impl Iterator<Item = (&'a KeyId, &'a PublicKey)>,
 ) -> BTreeSet<Fingerprint> {
     let mut signed_by = BTreeSet::new();
     for (id, key) in authorised {
         let signature = envelope.signatures().iter().find(|signature| signature.key_id == *id);
-        let Some(signature) = signature.filter(|signature| signature.fits(key)) else { continue };
-        if key.verify(envelope.signed_bytes(), &signature.bytes).is_ok() {
+        if signature.is_some_and(|signature| is_made_by(envelope, signature, key)) {
             signed_by.insert(key.fingerprint());
         }
     }
     signed_by
+}
+
+/// Whether `key` made `signature` over what the envelope carries.
+pub(super) fn is_made_by(envelope: &Envelope, signature: &Signature, key: &PublicKey) -> bool {
+    signature.fits(key) && key.verify(envelope.signed_bytes(), &signature.bytes).is_ok()
 }

@@ -1,11 +1,13 @@
-//! The search through delegations (TUF 1.0, 5.6.7).
+//! The search through delegations (TUF 1.0, 5.6.7), and before it the deny list, where a
+//! repository has one: what is on it is not found, whoever lists it.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use crate::dialect::Dialect;
 use crate::limits;
-use crate::metadata::{Children, MetaInfo, TargetInfo, Targets};
+use crate::metadata::{Children, Denial, DenyList, MetaInfo, TargetInfo, Targets};
 use crate::names::{DelegatedRoleName, RoleName, TargetPath};
 use crate::verify::{ChainError, TrustedTargets, Verified};
 
@@ -19,6 +21,18 @@ pub struct Walk<'a> {
     pending: Vec<Edge>,
     visited: BTreeSet<DelegatedRoleName>,
     found: Option<Found>,
+    denials: Denials,
+}
+
+/// What is known of the deny list.
+#[derive(Debug)]
+enum Denials {
+    /// The repository has none.
+    None,
+    /// It has one, which comes before everything else.
+    Wanted(DelegatedRoleName),
+    /// It says this.
+    Known(Verified<Targets>),
 }
 
 #[derive(Debug)]
@@ -60,7 +74,12 @@ impl<'a> Walk<'a> {
     /// Starts at the top-level targets.
     #[must_use]
     pub fn new(repository: &'a TrustedTargets, path: TargetPath) -> Self {
-        let mut walk = Self { repository, path, pending: Vec::new(), visited: BTreeSet::new(), found: None };
+        let name = DelegatedRoleName::revocations();
+        let top = repository.targets();
+        let has_list = top.dialect() == Dialect::Tuf1 && top.payload().delegation(&name).is_some();
+        let denials = if has_list { Denials::Wanted(name) } else { Denials::None };
+        let (pending, visited) = (Vec::new(), BTreeSet::new());
+        let mut walk = Self { repository, path, pending, visited, found: None, denials };
         walk.visit(&RoleName::Targets, repository.targets());
         walk
     }
@@ -69,10 +88,17 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// A delegated role is not in the snapshot (C26: whoever withholds a role must not reach
-    /// the roles behind it), or more roles than one search may visit (C25).
+    /// the roles behind it), more roles than one search may visit (C25), or the target is denied.
     pub fn step(&mut self) -> Result<Step, WalkError> {
+        if let Denials::Wanted(role) = &self.denials {
+            let info = self.repository.wanted(role)?.clone();
+            return Ok(Step::Fetch(Need { role: role.clone(), info }));
+        }
         if let Some(found) = &self.found {
-            return Ok(Step::Found(found.clone()));
+            return match self.denial(&found.info) {
+                None => Ok(Step::Found(found.clone())),
+                Some(denial) => Err(WalkError::Denied { path: self.path.clone(), denial: Box::new(denial) }),
+            };
         }
         while let Some(edge) = self.pending.last() {
             if self.visited.contains(&edge.role) {
@@ -95,6 +121,11 @@ impl<'a> Walk<'a> {
     /// The document is not to be trusted. A stored copy may then be replaced by a fetched
     /// one; there is no way past the role (C26).
     pub fn supply(&mut self, bytes: Bytes) -> Result<Verified<Targets>, WalkError> {
+        if let Denials::Wanted(role) = &self.denials {
+            let list = self.repository.delegated(role, bytes)?;
+            self.denials = Denials::Known(list.clone());
+            return Ok(list);
+        }
         let edge = self.pending.last().ok_or(WalkError::NothingWanted)?;
         let role = edge.role.clone();
         let targets = self.repository.delegated_by(&edge.delegator, &role, bytes)?;
@@ -102,6 +133,13 @@ impl<'a> Walk<'a> {
         self.visited.insert(role.clone());
         self.visit(&RoleName::Delegated(role), &targets);
         Ok(targets)
+    }
+
+    fn denial(&self, info: &TargetInfo) -> Option<Denial> {
+        match &self.denials {
+            Denials::Known(list) => DenyList::new(list.payload()).find(&info.hashes),
+            Denials::None | Denials::Wanted(_) => None,
+        }
     }
 
     /// Looks into one role. Only children whose scope matches count (C22: they were reached
@@ -137,6 +175,14 @@ pub enum WalkError {
     /// A role on the way cannot be trusted or is missing.
     #[error(transparent)]
     Chain(#[from] ChainError),
+    /// The digest that the path stands for was revoked, whoever lists it.
+    #[error("{path} stands for sha256:{}, which was revoked", denial.digest)]
+    Denied {
+        /// The path.
+        path: TargetPath,
+        /// When and why.
+        denial: Box<Denial>,
+    },
     /// A document was supplied that was not asked for.
     #[error("no document was asked for")]
     NothingWanted,

@@ -9,6 +9,8 @@ use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::verify::submission::{AcceptedUpdate, Authority, CurrentState, Rejection, Submission};
 use bytes::Bytes;
 
+use crate::ends;
+use crate::revocations;
 use crate::support::{DIALECT, Doc, Repo, TestKey, delegation, now, repository};
 
 const BOB: TestKey = TestKey::new("bob");
@@ -17,15 +19,16 @@ const OTHER: &str = "registry.example.com/team/other";
 const MALLORY: TestKey = TestKey::new("mallory");
 
 /// A state, and what is uploaded to it.
-struct Upload {
-    before: Option<Repo>,
-    submission: Submission,
+pub struct Upload {
+    pub before: Option<Repo>,
+    pub submission: Submission,
 }
 
-struct Row {
-    name: &'static str,
-    error: &'static str,
-    build: fn(spoil: bool) -> Upload,
+/// One defect of an upload.
+pub struct Row {
+    pub name: &'static str,
+    pub error: &'static str,
+    pub build: fn(spoil: bool) -> Upload,
 }
 
 const ROWS: &[Row] = &[
@@ -819,7 +822,7 @@ const ROWS: &[Row] = &[
 #[test]
 fn hostile_uploads_are_refused_for_their_defect() {
     let mut wrong = Vec::new();
-    for row in ROWS {
+    for row in [ROWS, revocations::ROWS, ends::ROWS].into_iter().flatten() {
         match check((row.build)(true)) {
             Err(rejection) if rejection.to_string() == row.error => {}
             result => {
@@ -857,7 +860,7 @@ fn check(upload: Upload) -> Result<AcceptedUpdate, Rejection> {
 }
 
 /// Everything of a new repository.
-fn first(repo: &Repo) -> Upload {
+pub fn first(repo: &Repo) -> Upload {
     Upload { before: None, submission: changed(None, repo) }
 }
 
@@ -870,7 +873,8 @@ fn next(edit: impl FnOnce(&mut Repo)) -> Upload {
     between(&before, &after)
 }
 
-fn between(before: &Repo, after: &Repo) -> Upload {
+/// What `after` has and `before` has not.
+pub fn between(before: &Repo, after: &Repo) -> Upload {
     Upload { before: Some(before.clone()), submission: changed(Some(before), after) }
 }
 

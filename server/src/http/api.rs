@@ -7,18 +7,19 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
+use bulla_keys_schema::key::PublicKey;
 use bulla_keys_schema::names::RepositoryName;
 use bulla_keys_schema::wire::{self, ProblemCode};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::extract::{self, Action, NoAction};
 use super::problem::ApiError;
-use super::publish;
+use super::{publish, requests};
 use crate::app::App;
 use crate::auth::{Caller, Right};
 use crate::publish::Receipt;
 use crate::store::{Change, ChangeKind, DocumentRef, HeadToken, OperationId, Position};
-use crate::vault::{KeySet, OnlineKeys};
+use crate::vault::{OnlineKeys, OnlineRole};
 
 /// Where URLs of one repository start.
 const REPOSITORIES: &str = "/api/v1/repositories/";
@@ -73,11 +74,19 @@ pub(crate) async fn repository(
     request: Request,
 ) -> Result<Response, ApiError> {
     let path = request.uri().path().strip_prefix(REPOSITORIES).unwrap_or_default();
-    let (repository, action) = extract::action(request.method(), path).map_err(|reason| match reason {
+    let nothing = |reason| match reason {
         NoAction::NotFound => ApiError::no_route(),
         NoAction::OtherMethod => ApiError::method_not_allowed(),
-    })?;
-    require(&caller, &repository, action)?;
+    };
+    // The removal of a repository names its head, so that it is never taken for anything else.
+    let removes = request.method() == Method::DELETE && request.headers().contains_key(header::IF_MATCH);
+    if !removes && let Some(asked) = extract::request_action(request.method(), path) {
+        let (repository, action) = asked.map_err(nothing)?;
+        require(&caller, &repository, action.right())?;
+        return requests::act(&app, &caller, &repository, action, request).await;
+    }
+    let (repository, action) = extract::action(request.method(), path).map_err(nothing)?;
+    require(&caller, &repository, right(action))?;
     match action {
         Action::Head => head(&app, &repository).await,
         Action::OnlineKeys => match app.vault.get(&repository).await? {
@@ -94,13 +103,16 @@ pub(crate) async fn repository(
     }
 }
 
-/// Decided before the store is asked, so that the answer tells nothing about it.
-fn require(caller: &Caller, repository: &RepositoryName, action: Action) -> Result<(), ApiError> {
-    let right = match action {
+const fn right(action: Action) -> Right {
+    match action {
         Action::Head | Action::OnlineKeys => Right::Read,
         Action::MakeOnlineKeys | Action::Publish => Right::Publish,
         Action::RotateOnlineKeys | Action::Remove => Right::Admin,
-    };
+    }
+}
+
+/// Decided before the store is asked, so that the answer tells nothing about it.
+fn require(caller: &Caller, repository: &RepositoryName, right: Right) -> Result<(), ApiError> {
     if caller.may(right, repository) {
         Ok(())
     } else if caller.may(Right::Read, repository) {
@@ -135,8 +147,12 @@ async fn rotate(app: &App, repository: &RepositoryName) -> Result<Response, ApiE
     if app.store.head(repository).await?.is_none() {
         return Err(ApiError::not_found(repository));
     }
-    let keys = app.publisher.rotate(repository).await?;
-    online_keys(app, repository, &keys).await
+    let next = app.publisher.rotate(repository).await?;
+    let keys = app.vault.get(repository).await?.ok_or_else(|| ApiError::not_found(repository))?;
+    let next = write_keys(&next.snapshot, &next.timestamp);
+    let mut answer = keys_of(app, repository, &keys).await?;
+    answer.next = Some(next);
+    Ok(Json(answer).into_response())
 }
 
 async fn online_keys(
@@ -144,11 +160,28 @@ async fn online_keys(
     repository: &RepositoryName,
     keys: &OnlineKeys,
 ) -> Result<Response, ApiError> {
+    Ok(Json(keys_of(app, repository, keys).await?).into_response())
+}
+
+/// The keys in use, and beside them those that wait for a root, if any do.
+async fn keys_of(
+    app: &App,
+    repository: &RepositoryName,
+    keys: &OnlineKeys,
+) -> Result<wire::OnlineKeys, ApiError> {
     let listed = app.publisher.listed_keys(repository).await?;
-    let active = keys.active(&listed).ok_or_else(|| ApiError::internal(&"a repository without keys"))?;
-    let wire::OnlineKeySet { snapshot, timestamp } = write_keys(active);
-    let next = keys.next(&listed).map(write_keys);
-    Ok(Json(wire::OnlineKeys { generation: keys.generation, snapshot, timestamp, next }).into_response())
+    let none = || ApiError::internal(&"a repository without keys");
+    let in_use = |role| keys.in_use(role, &listed).ok_or_else(none);
+    let (snapshot, timestamp) = (in_use(OnlineRole::Snapshot)?, in_use(OnlineRole::Timestamp)?);
+    let waiting = |role| keys.waiting(role, &listed);
+    let next = match (waiting(OnlineRole::Snapshot), waiting(OnlineRole::Timestamp)) {
+        (None, None) => None,
+        (next_snapshot, next_timestamp) => {
+            Some(write_keys(next_snapshot.unwrap_or(snapshot), next_timestamp.unwrap_or(timestamp)))
+        }
+    };
+    let wire::OnlineKeySet { snapshot, timestamp } = write_keys(snapshot, timestamp);
+    Ok(wire::OnlineKeys { generation: keys.generation, snapshot, timestamp, next })
 }
 
 async fn remove(
@@ -199,14 +232,18 @@ pub(super) fn operation(headers: &HeaderMap) -> Result<Option<OperationId>, ApiE
 }
 
 pub(super) fn write_receipt(receipt: Receipt) -> Response {
+    let token = receipt.published.token;
+    with_etag((StatusCode::OK, Json(receipt_body(receipt))).into_response(), token)
+}
+
+pub(super) fn receipt_body(receipt: Receipt) -> wire::Receipt {
     let Receipt { published, current } = receipt;
-    let body = wire::Receipt {
+    wire::Receipt {
         token: published.token.to_string(),
         position: published.position.0,
         replayed: published.replayed,
         current: current.iter().map(|(role, document)| (role.clone(), write_document(document))).collect(),
-    };
-    with_etag((StatusCode::OK, Json(body)).into_response(), published.token)
+    }
 }
 
 fn with_etag(mut response: Response, token: HeadToken) -> Response {
@@ -220,12 +257,12 @@ fn write_document(document: &DocumentRef) -> wire::DocumentRef {
     wire::DocumentRef { version: document.version, sha256: document.digest, length: document.length }
 }
 
-fn write_keys(set: &KeySet) -> wire::OnlineKeySet {
-    let key = |key: &bulla_keys_schema::key::SecretKey| wire::OnlineKey {
-        algorithm: key.public_key().algorithm().to_string(),
-        public_key: key.public_key().to_pem(),
+fn write_keys(snapshot: &PublicKey, timestamp: &PublicKey) -> wire::OnlineKeySet {
+    let key = |key: &PublicKey| wire::OnlineKey {
+        algorithm: key.algorithm().to_string(),
+        public_key: key.to_pem(),
     };
-    wire::OnlineKeySet { snapshot: key(&set.snapshot), timestamp: key(&set.timestamp) }
+    wire::OnlineKeySet { snapshot: key(snapshot), timestamp: key(timestamp) }
 }
 
 fn write_change(change: Change) -> wire::Change {

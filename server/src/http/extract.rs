@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::request::RequestId;
 use bulla_keys_schema::wire;
 use http::Method;
 use percent_encoding::percent_decode_str;
@@ -38,6 +39,16 @@ pub(super) enum Action {
     RotateOnlineKeys,
     Publish,
     Remove,
+}
+
+/// What a URL below `/api/v1/repositories/{repository}/requests` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RequestAction {
+    List,
+    Open,
+    Show(RequestId),
+    Sign(RequestId),
+    Cancel(RequestId),
 }
 
 /// Reads the path of a URL after `/tuf/`; `None` for what cannot exist.
@@ -97,6 +108,45 @@ pub(super) fn action(method: &Method, path: &str) -> Result<(RepositoryName, Act
         Action::Remove => true,
     };
     if fits { Ok((name, action)) } else { Err(NoAction::OtherMethod) }
+}
+
+/// Reads method and path after `/api/v1/repositories/` if they are about signing requests;
+/// `None` for all others.
+pub(super) fn request_action(
+    method: &Method,
+    path: &str,
+) -> Option<Result<(RepositoryName, RequestAction), NoAction>> {
+    let (name, action) = match split_request(path)? {
+        // A repository may end like this; only the removal of one ends with its name.
+        (_, None, _) if method == Method::DELETE => return None,
+        (name, None, _) if method == Method::POST => (name, RequestAction::Open),
+        (name, None, _) => (name, RequestAction::List),
+        (name, Some(id), true) => (name, RequestAction::Sign(id)),
+        (name, Some(id), false) if method == Method::DELETE => (name, RequestAction::Cancel(id)),
+        (name, Some(id), false) => (name, RequestAction::Show(id)),
+    };
+    let fits = match action {
+        RequestAction::List | RequestAction::Show(_) => method == Method::GET || method == Method::HEAD,
+        RequestAction::Open | RequestAction::Sign(_) => method == Method::POST,
+        RequestAction::Cancel(_) => true,
+    };
+    let Some(name) = decode(name).and_then(|name| name.parse().ok()) else {
+        return Some(Err(NoAction::NotFound));
+    };
+    Some(if fits { Ok((name, action)) } else { Err(NoAction::OtherMethod) })
+}
+
+/// Repository, id, and whether its signatures are meant.
+fn split_request(path: &str) -> Option<(&str, Option<RequestId>, bool)> {
+    if let Some(name) = path.strip_suffix("/requests") {
+        return Some((name, None, false));
+    }
+    let (path, signatures) = match path.strip_suffix("/signatures") {
+        Some(path) => (path, true),
+        None => (path, false),
+    };
+    let (name, id) = path.rsplit_once("/requests/")?;
+    Some((name, Some(id.parse().ok()?), signatures))
 }
 
 /// Why a URL asks for nothing.
@@ -187,6 +237,50 @@ mod tests {
             [format!("a/targets/{digest}"), format!("a/targets/{digest}."), format!("/targets/{digest}.x")]
         {
             assert_eq!(wanted(&bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn requests_are_told_apart_from_repositories() {
+        let text = "00112233445566778899aabbccddeeff";
+        let id: RequestId = text.parse().unwrap();
+        for (method, path, name, expected) in [
+            (Method::GET, "a/requests", "a", RequestAction::List),
+            (Method::HEAD, "r.io%2Fa/requests", "r.io/a", RequestAction::List),
+            (Method::POST, "a/requests/requests", "a/requests", RequestAction::Open),
+            (Method::GET, &format!("a/requests/{text}"), "a", RequestAction::Show(id)),
+            (Method::DELETE, &format!("a/b/requests/{text}"), "a/b", RequestAction::Cancel(id)),
+            (Method::POST, &format!("a/requests/{text}/signatures"), "a", RequestAction::Sign(id)),
+            (
+                Method::GET,
+                &format!("a/requests/{text}/requests/{text}"),
+                &format!("a/requests/{text}"),
+                RequestAction::Show(id),
+            ),
+        ] {
+            let found = request_action(&method, path);
+            assert_eq!(found, Some(Ok((name.parse().unwrap(), expected))), "{method} {path}");
+        }
+        for (method, path) in [
+            (Method::PUT, "a/requests".to_owned()),
+            (Method::POST, format!("a/requests/{text}")),
+            (Method::GET, format!("a/requests/{text}/signatures")),
+            (Method::DELETE, format!("a/requests/{text}/signatures")),
+        ] {
+            assert_eq!(request_action(&method, &path), Some(Err(NoAction::OtherMethod)), "{method} {path}");
+        }
+        for path in ["/requests", "a/../requests", &format!("/requests/{text}"), "a//requests"] {
+            assert_eq!(request_action(&Method::GET, path), Some(Err(NoAction::NotFound)), "{path}");
+        }
+        for (method, path) in [
+            (Method::DELETE, "a/requests".to_owned()),
+            (Method::GET, "requests".to_owned()),
+            (Method::GET, "a/requests/head".to_owned()),
+            (Method::GET, format!("a/requests/{}", text.to_uppercase())),
+            (Method::DELETE, format!("a/requests/{text}0")),
+            (Method::GET, format!("a/requests%2F{text}")),
+        ] {
+            assert_eq!(request_action(&method, &path), None, "{method} {path}");
         }
     }
 

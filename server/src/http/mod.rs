@@ -11,5 +11,6 @@ pub(crate) mod notary;
 mod problem;
 pub(crate) mod publish;
 mod rejection;
+mod requests;
 pub(crate) mod tuf;
 mod upload;

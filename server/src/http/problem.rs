@@ -51,6 +51,13 @@ impl ApiError {
             .hint("check the name, and the scope of the token with `bullad token list`")
     }
 
+    /// What was sent breaks the rule of this name.
+    pub(super) fn rejected(rule: &str, detail: &str) -> Self {
+        let mut error = Self::new(ProblemCode::Rejected, detail);
+        error.rejection = Some(Box::new(rejection::rule(rule, None)));
+        error
+    }
+
     /// Not a URL of this API.
     pub(super) fn no_route() -> Self {
         Self::new(ProblemCode::NotFound, "this URL names nothing in the API")
@@ -151,13 +158,13 @@ impl From<UploadError> for ApiError {
     fn from(error: UploadError) -> Self {
         let code = match error {
             UploadError::Busy => return Self::busy(),
-            UploadError::NotMultipart => ProblemCode::UnsupportedMediaType,
+            UploadError::NotMultipart | UploadError::NotJson => ProblemCode::UnsupportedMediaType,
             UploadError::BodyTooLong { .. }
             | UploadError::Endless
             | UploadError::PartTooLong { .. }
             | UploadError::TooManyParts { .. } => ProblemCode::TooLarge,
             UploadError::Slow => ProblemCode::RequestTimeout,
-            UploadError::Broken => ProblemCode::BadRequest,
+            UploadError::Broken | UploadError::Incomplete => ProblemCode::BadRequest,
         };
         Self::new(code, error.to_string())
     }

@@ -58,9 +58,16 @@ pub(super) fn outcome(result: &Result<Receipt, PublishFailure>) -> Outcome {
     match result {
         Ok(receipt) if receipt.published.replayed => Outcome::Replayed,
         Ok(_) => Outcome::Done,
-        Err(PublishFailure::Conflict { .. }) => Outcome::Conflict,
-        Err(failure) if super::rejection::describe(failure).is_some() => Outcome::Rejected,
-        Err(_) => Outcome::Failed,
+        Err(failure) => failed(failure),
+    }
+}
+
+/// How a publication ended that was not made.
+pub(super) fn failed(failure: &PublishFailure) -> Outcome {
+    match failure {
+        PublishFailure::Conflict { .. } => Outcome::Conflict,
+        failure if super::rejection::describe(failure).is_some() => Outcome::Rejected,
+        _ => Outcome::Failed,
     }
 }
 

@@ -36,6 +36,15 @@ pub(super) fn hint(failure: &PublishFailure) -> Option<&'static str> {
         PublishFailure::Rejected(Rejection::Unvouched { .. }) => {
             Some("upload the signer's document together with releases")
         }
+        PublishFailure::Rejected(Rejection::DeniedDigest { .. }) => {
+            Some("take it off the list; only the keys of revocations undo the denial")
+        }
+        PublishFailure::Rejected(Rejection::DenialDropped { .. }) => {
+            Some("have the keys of revocations sign a list without it first: bulla revoke --undo")
+        }
+        PublishFailure::Rejected(Rejection::Ended { .. }) => {
+            Some("sign with the keys of another signer; the admin can let this one sign on")
+        }
         PublishFailure::OtherMode { found: Dialect::Notary1, .. } => {
             Some("publish with `docker trust` or `notary`, or pin the repository with --mode legacy")
         }
@@ -58,13 +67,16 @@ pub(super) fn role(failure: &PublishFailure) -> Option<&RoleName> {
 /// The role that broke the rule.
 pub(super) const fn role_of_rule(rejection: &Rejection) -> Option<&RoleName> {
     match rejection {
-        Rejection::DuplicateKey { role, .. }
+        Rejection::DeniedDigest { role, .. }
+        | Rejection::DuplicateKey { role, .. }
+        | Rejection::Ended { role, .. }
         | Rejection::Expired { role, .. }
         | Rejection::Missing { role }
         | Rejection::NotDelegated { role }
         | Rejection::OnlineKeys { role }
         | Rejection::OnlineRole { role }
         | Rejection::OnlineKeyOffline { role, .. }
+        | Rejection::Outlives { role, .. }
         | Rejection::Profile { role, .. }
         | Rejection::RevokedTarget { role, .. }
         | Rejection::SplitTarget { role, .. }
@@ -72,20 +84,27 @@ pub(super) const fn role_of_rule(rejection: &Rejection) -> Option<&RoleName> {
         | Rejection::Verify { role, .. }
         | Rejection::Version { role, .. } => Some(role),
         Rejection::Snapshot { .. } => Some(&RoleName::Snapshot),
-        Rejection::Empty | Rejection::UnlistedFile { .. } | Rejection::Unvouched { .. } => None,
+        Rejection::DenialDropped { .. }
+        | Rejection::Empty
+        | Rejection::UnlistedFile { .. }
+        | Rejection::Unvouched { .. } => None,
     }
 }
 
 fn of_rule(rejection: &Rejection) -> wire::Rejection {
     match rejection {
+        Rejection::DeniedDigest { role, .. } => rule("denied-digest", Some(role)),
+        Rejection::DenialDropped { .. } => rule("denial-dropped", None),
         Rejection::DuplicateKey { role, .. } => rule("duplicate-key", Some(role)),
         Rejection::Empty => rule("empty", None),
+        Rejection::Ended { role, .. } => rule("ended", Some(role)),
         Rejection::Expired { role, .. } => rule("expired", Some(role)),
         Rejection::Missing { role } => rule("missing", Some(role)),
         Rejection::NotDelegated { role } => rule("not-delegated", Some(role)),
         Rejection::OnlineKeys { role } => rule("online-keys", Some(role)),
         Rejection::OnlineKeyOffline { role, .. } => rule("online-key-offline", Some(role)),
         Rejection::OnlineRole { role } => rule("online-role", Some(role)),
+        Rejection::Outlives { role, .. } => rule("outlives", Some(role)),
         Rejection::Profile { role, .. } => rule("profile", Some(role)),
         Rejection::RevokedTarget { role, .. } => rule("revoked-target", Some(role)),
         Rejection::Snapshot { role, .. } => rule("snapshot", Some(role)),
@@ -102,7 +121,8 @@ fn of_rule(rejection: &Rejection) -> wire::Rejection {
     }
 }
 
-fn rule(rule: &str, role: Option<&RoleName>) -> wire::Rejection {
+/// The rule of this name, broken by `role`.
+pub(super) fn rule(rule: &str, role: Option<&RoleName>) -> wire::Rejection {
     wire::Rejection {
         rule: rule.to_owned(),
         role: role.map(ToString::to_string),

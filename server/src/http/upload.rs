@@ -1,4 +1,4 @@
-//! Multipart uploads: memory is reserved before anything is read, and every part is bounded
+//! Uploads: memory is reserved before anything is read, and every part is bounded
 //! on its own.
 
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Multipart, Request};
 use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
 use http::{HeaderMap, StatusCode, header};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -29,7 +30,7 @@ impl Parts {
     /// # Errors
     /// No multipart, longer than an upload may be, or no memory left at present.
     pub(super) async fn of(app: &App, mut request: Request) -> Result<Self, UploadError> {
-        let memory = reserve(app, request.headers())?;
+        let memory = reserve(app, request.headers(), app.limits.body_bytes)?;
         DefaultBodyLimit::max(app.limits.body_bytes).apply(&mut request);
         let multipart = Multipart::from_request(request, &()).await.map_err(|_| UploadError::NotMultipart)?;
         Ok(Self { multipart, taken: 0, most: app.limits.parts, _memory: memory })
@@ -77,9 +78,49 @@ impl Part<'_> {
     }
 }
 
+/// A whole body of JSON.
+pub(super) struct Json {
+    bytes: Bytes,
+    /// Given back when the body is done with.
+    _memory: OwnedSemaphorePermit,
+}
+
+impl Json {
+    /// What was sent.
+    pub(super) fn bytes(&self) -> Bytes {
+        self.bytes.clone()
+    }
+}
+
+/// Reads a body of JSON, of which there may be `most` bytes.
+///
+/// # Errors
+/// No JSON by its media type, longer than that, or no memory left at present.
+pub(super) async fn json(app: &App, request: Request, most: usize) -> Result<Json, UploadError> {
+    let most = most.min(app.limits.body_bytes);
+    let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+    if !media_type.trim().eq_ignore_ascii_case("application/json") {
+        return Err(UploadError::NotJson);
+    }
+    let memory = reserve(app, request.headers(), most)?;
+    let mut chunks = request.into_body().into_data_stream();
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| match is_timeout(&error) {
+            true => UploadError::Slow,
+            false => UploadError::Incomplete,
+        })?;
+        if bytes.len() + chunk.len() > most {
+            return Err(UploadError::BodyTooLong { most });
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(Json { bytes: bytes.freeze(), _memory: memory })
+}
+
 /// Memory for the body, before it is sent; for the largest one if its length is not told.
-fn reserve(app: &App, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, UploadError> {
-    let most = app.limits.body_bytes;
+fn reserve(app: &App, headers: &HeaderMap, most: usize) -> Result<OwnedSemaphorePermit, UploadError> {
     let told = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let length = told.and_then(|length| length.parse().ok()).unwrap_or(most);
     if length > most {
@@ -98,6 +139,9 @@ pub(super) enum UploadError {
     /// Another media type, or one without boundary.
     #[error("a publish is sent as multipart/form-data")]
     NotMultipart,
+    /// Another media type.
+    #[error("signing requests and signatures are sent as application/json")]
+    NotJson,
     /// The whole body is too long.
     #[error("the body is longer than {most} bytes")]
     BodyTooLong {
@@ -124,6 +168,9 @@ pub(super) enum UploadError {
     /// The sender paused for too long.
     #[error("the body came too slowly")]
     Slow,
+    /// The body ended early.
+    #[error("the body ended early")]
+    Incomplete,
     /// The body ended early, or has not the form that its head promised.
     #[error("the body is no complete multipart/form-data")]
     Broken,
@@ -141,8 +188,8 @@ impl From<MultipartError> for UploadError {
     }
 }
 
-fn is_timeout(error: &MultipartError) -> bool {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
+fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
     while let Some(error) = cause {
         if error.is::<tower_http::timeout::TimeoutError>() {
             return true;

@@ -112,7 +112,7 @@ impl From<PublishError> for PublishFailure {
     fn from(error: PublishError) -> Self {
         match error {
             PublishError::Conflict { current } => Self::Conflict { current },
-            PublishError::Invalid { what } => Self::Contradiction { what },
+            PublishError::Invalid { what } | PublishError::Full { what } => Self::Contradiction { what },
             PublishError::Busy => Self::Busy,
             PublishError::Store(error) => Self::Store(error),
         }

@@ -8,6 +8,7 @@ mod failure;
 mod locks;
 mod online;
 mod renew;
+mod requests;
 mod seal;
 mod size;
 mod states;
@@ -24,7 +25,9 @@ use bulla_keys_schema::verify::submission::{AcceptedUpdate, CurrentState, Sealed
 use tracing::Instrument as _;
 
 pub use failure::PublishFailure;
+pub use online::NextKeys;
 pub use renew::Renewer;
+pub use requests::{Listed, Opened, RequestFailure, Signed};
 pub use seal::{Lifetime, Lifetimes, SealFailure};
 pub use upload::{Base, Upload, Uploaded};
 
@@ -32,11 +35,12 @@ use crate::clock::SharedClock;
 use crate::lookup;
 use crate::store::{
     Announcement, DocumentRef, Head, HeadToken, LastVersions, NewDocument, OperationId, Publication,
-    PublicationKind, PublishError, Published, Removal, TrustStore,
+    PublicationKind, PublishError, Published, Removal, RequestState, TrustStore,
 };
 use crate::vault::{OnlineKeys, Vault};
 
 use locks::Locks;
+use requests::Budget;
 use size::{Place, Room};
 use states::States;
 
@@ -54,6 +58,7 @@ pub struct Publisher {
     locks: Locks,
     room: Room,
     states: States,
+    budget: Budget,
     latest: AtomicI64,
 }
 
@@ -76,8 +81,8 @@ impl Publisher {
         lifetimes: Lifetimes,
     ) -> Self {
         let latest = AtomicI64::new(EARLIEST);
-        let (locks, room, states) = <_>::default();
-        Self { store, vault, clock, lifetimes, locks, room, states, latest }
+        let (locks, room, states, budget) = <_>::default();
+        Self { store, vault, clock, lifetimes, locks, room, states, budget, latest }
     }
 
     /// Checks an upload, completes it and commits it.
@@ -97,6 +102,18 @@ impl Publisher {
             }
             Base::Head(_) | Base::Latest => {}
         }
+        self.publish_in_turn(upload, head, None, now).await
+    }
+
+    /// Publishes on top of `head`, which nobody changes meanwhile, and closes the signing
+    /// request that the upload completes, if it is one.
+    async fn publish_in_turn(
+        &self,
+        upload: Upload,
+        head: Option<Arc<Head>>,
+        completes: Option<RequestState>,
+        now: UtcTime,
+    ) -> Result<Receipt, PublishFailure> {
         let keys = self.vault.get(&upload.repository).await?;
         let place = self.room.for_all_of(head.as_deref(), upload.bytes()).await;
         let state = self.state(&upload.repository, head.as_ref(), &place).await?;
@@ -116,7 +133,8 @@ impl Publisher {
         let sealed = size::beside(&place, work).await??;
         let keys = keys.ok_or(PublishFailure::NoOnlineKeys)?;
         let kind = PublicationKind::Publish;
-        let commit = Commit { repository, before: head, operation, kind, actor, keys, announcement };
+        let commit =
+            Commit { repository, before: head, operation, kind, actor, keys, announcement, completes };
         self.commit(commit, sealed, now).await
     }
 
@@ -145,6 +163,7 @@ impl Publisher {
             actor: "bullad".to_owned(),
             keys,
             announcement: Some(announcement),
+            completes: None,
         };
         self.commit(commit, sealed, now).await.map(|_| true)
     }
@@ -164,14 +183,14 @@ impl Publisher {
         let (this, repository, actor) = (Arc::clone(self), repository.clone(), actor.to_owned());
         to_the_end(async move {
             let _turn = this.locks.turn(&repository).await;
-            this.remove_in_turn(&repository, expected, operation, actor).await
+            this.remove_in_turn(&repository, expected, operation, actor, false).await
         })
         .await
     }
 
     /// Removes a repository in legacy mode as it is when its turn comes; `None` if there is
     /// none. Its online keys stay: clients of Notary keep the root that lists them, and publish
-    /// it anew. A caller who hangs up in the middle does not keep them from being put back.
+    /// it anew.
     ///
     /// # Errors
     /// A repository in spec mode, or not possible at present.
@@ -185,12 +204,7 @@ impl Publisher {
             let _turn = this.locks.turn(&repository).await;
             let Some(head) = this.store.head(&repository).await? else { return Ok(None) };
             require_mode(&repository, Some(&head), Dialect::Notary1)?;
-            let keys = this.vault.get(&repository).await?;
-            let receipt = this.remove_in_turn(&repository, head.token, None, actor).await?;
-            if let Some(keys) = keys {
-                this.vault.put_back(&repository, &keys).await?;
-            }
-            Ok(Some(receipt))
+            this.remove_in_turn(&repository, head.token, None, actor, true).await.map(Some)
         })
         .await
     }
@@ -201,6 +215,7 @@ impl Publisher {
         expected: HeadToken,
         operation: Option<OperationId>,
         actor: String,
+        keeps_keys: bool,
     ) -> Result<Receipt, PublishFailure> {
         let removal = Removal {
             repository: repository.clone(),
@@ -208,6 +223,7 @@ impl Publisher {
             operation: operation.map_or_else(random_operation, Ok)?,
             actor,
             at: self.now()?,
+            keeps_keys,
         };
         let removed = self.store.remove(removal).await;
         // In any case: memory must not outlive what is on disk.
@@ -281,6 +297,7 @@ impl Publisher {
             renew_at: now,
             actor: upload.actor,
             at: now,
+            completes: None,
         };
         match self.store.publish(publication).await {
             Ok(published) => Ok(Receipt { published, current }),
@@ -313,6 +330,7 @@ impl Publisher {
             renew_at: seal::renew_at(&state, &commit.keys, self.lifetimes, now)?,
             actor: commit.actor,
             at: now,
+            completes: commit.completes,
         };
         drop(commit.announcement);
         let published = self.store.publish(publication).await?;
@@ -337,6 +355,7 @@ struct Commit {
     actor: String,
     keys: Arc<OnlineKeys>,
     announcement: Option<Announcement>,
+    completes: Option<RequestState>,
 }
 
 /// The pure middle of the pipeline.

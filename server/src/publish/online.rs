@@ -2,7 +2,6 @@
 //! it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::key::{Fingerprint, PublicKey};
@@ -13,19 +12,33 @@ use bulla_keys_schema::verify::{RawMetadata, Verified};
 
 use super::{PublishFailure, Publisher, require_mode, seal};
 use crate::store::{Head, StoreError};
-use crate::vault::{OnlineKeys, OnlineRole, VaultError};
+use crate::vault::{OnlineRole, VaultError};
+
+/// The public keys that wait for a root.
+#[derive(Clone, Debug)]
+pub struct NextKeys {
+    /// Will sign snapshots.
+    pub snapshot: PublicKey,
+    /// Will sign timestamps.
+    pub timestamp: PublicKey,
+}
 
 impl Publisher {
-    /// Adds a set of online keys that takes over once a root lists it.
+    /// Sees to it that there is a key for each online role that no root has listed yet. It takes
+    /// over once a root lists it, alone or with the other; until then it stays the same, because
+    /// whoever asked before may be signing that root at the moment.
     ///
     /// # Errors
     /// There is no such repository, it is in legacy mode, or the keys cannot be had.
-    pub async fn rotate(&self, repository: &RepositoryName) -> Result<Arc<OnlineKeys>, PublishFailure> {
+    pub async fn rotate(&self, repository: &RepositoryName) -> Result<NextKeys, PublishFailure> {
         let _turn = self.locks.turn(repository).await;
         let head = self.store.head(repository).await?.ok_or(PublishFailure::Conflict { current: None })?;
         require_mode(repository, Some(&head), Dialect::Tuf1)?;
         let root = self.root(repository, Some(&head)).await?.ok_or(PublishFailure::NoOnlineKeys)?;
-        Ok(self.vault.rotate(repository, &seal::listed(root.payload())).await?)
+        Ok(NextKeys {
+            snapshot: self.pending(repository, OnlineRole::Snapshot, Some(&root)).await?,
+            timestamp: self.pending(repository, OnlineRole::Timestamp, Some(&root)).await?,
+        })
     }
 
     /// The online keys that the current root of `repository` lists; none before there is one.

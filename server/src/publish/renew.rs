@@ -1,4 +1,5 @@
-//! Renewal in the background: online roles are signed anew well before they expire.
+//! Renewal in the background: online roles are signed anew well before they expire. Closes
+//! signing requests that can never be completed, beside that.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use bulla_keys_schema::time::UtcTime;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::watch;
 
+use super::requests::Sweep;
 use super::{PublishFailure, Publisher};
 use crate::metrics::{Metrics, Outcome};
 use crate::phase::Phase;
@@ -53,7 +55,11 @@ impl Renewer {
         let lifetime = u64::try_from(self.publisher.lifetimes().shortest()).unwrap_or(u64::MAX);
         let pause = PAUSE.min(Duration::from_millis(lifetime.saturating_mul(25)));
         let mut failed = HashMap::new();
+        let mut sweep = Sweep::default();
         loop {
+            if let Err(error) = sweep.round(&self.publisher).await {
+                tracing::error!(%error, "cannot look for signing requests");
+            }
             let more = match self.round(&mut failed).await {
                 Ok(more) => more,
                 Err(error) => {

@@ -155,7 +155,8 @@ fn signs_snapshots(root: &Root, keys: &OnlineKeys) -> bool {
     root.snapshot.threshold.is_met_by(listed.intersection(&held(keys)).count())
 }
 
-fn held(keys: &OnlineKeys) -> BTreeSet<Fingerprint> {
+/// All keys that this server can sign with.
+pub(super) fn held(keys: &OnlineKeys) -> BTreeSet<Fingerprint> {
     keys.sets.iter().flat_map(KeySet::fingerprints).collect()
 }
 

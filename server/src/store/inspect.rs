@@ -9,7 +9,7 @@ use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::RoleName;
 use bytes::Bytes;
 
-use super::{DocumentRef, Head, LastVersions, Publication, PublishError};
+use super::{DocumentRef, Head, LastVersions, Publication, PublicationKind, PublishError};
 
 /// Longest name of an actor, in bytes.
 const ACTOR_BYTES: usize = 1_024;
@@ -36,9 +36,13 @@ pub(super) struct InspectedDocument {
 ///
 /// # Errors
 /// [`PublishError::Invalid`]: one version with two contents, a current document that differs
-/// from the one that came along, no current timestamp or snapshot, or an overlong actor.
+/// from the one that came along, no current timestamp or snapshot, an overlong actor, or a
+/// renewal that completes a request.
 pub(super) fn inspect(publication: &Publication) -> Result<Inspected, PublishError> {
     actor(&publication.actor)?;
+    if publication.kind == PublicationKind::Renew && publication.completes.is_some() {
+        return Err(invalid("a renewal completes a signing request".to_owned()));
+    }
     for role in [RoleName::Timestamp, RoleName::Snapshot] {
         if !publication.current.contains_key(&role) {
             return Err(invalid(format!("there is no current {role}")));

@@ -9,13 +9,16 @@ use async_trait::async_trait;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::request::RequestId;
 use bulla_keys_schema::time::UtcTime;
 use bytes::Bytes;
 
 use super::inspect::{self, inspect};
+use super::requests::{self, CLOSED_REQUESTS, Closed, ClosedRequest, RequestState};
 use super::{
-    Change, ChangeKind, CheckReport, DocumentRef, Head, HeadToken, LastVersions, OperationId, Position,
-    Publication, PublicationKind, PublishError, Published, Removal, SealedOnlineKeys, StoreError, TrustStore,
+    Change, ChangeKind, CheckReport, Closing, DocumentRef, Head, HeadToken, LastVersions, NewRequest,
+    OpenRequest, OperationId, Position, Publication, PublicationKind, PublishError, Published, Removal,
+    SealedOnlineKeys, StoreError, StoredRequest, TrustStore,
 };
 
 /// A store in memory.
@@ -32,6 +35,7 @@ struct State {
     repositories: BTreeMap<RepositoryName, Repository>,
     keys: BTreeMap<RepositoryName, SealedOnlineKeys>,
     removed: BTreeMap<RepositoryName, LastVersions>,
+    requests: BTreeMap<RepositoryName, BTreeMap<RequestId, StoredRequest>>,
     operations: BTreeMap<[u8; 16], (RepositoryName, u64)>,
     feed: Vec<Change>,
 }
@@ -106,6 +110,9 @@ impl TrustStore for MemoryStore {
                 None => inspect::unused(&new.role, new.version, previous)?,
             }
         }
+        if let Some(request) = publication.completes {
+            state.expect_request(&publication.repository, request)?;
+        }
         Ok(state.commit(publication, inspected))
     }
 
@@ -123,7 +130,10 @@ impl TrustStore for MemoryStore {
         }
         let seq = state.next(removal.operation, &removal.repository);
         state.repositories.remove(&removal.repository);
-        state.keys.remove(&removal.repository);
+        state.requests.remove(&removal.repository);
+        if !removal.keeps_keys {
+            state.keys.remove(&removal.repository);
+        }
         let (repository, actor, at) = (removal.repository, removal.actor, removal.at);
         state.note(seq, repository, ChangeKind::Removed, actor, at, Vec::new());
         Ok(published(seq, false))
@@ -182,6 +192,63 @@ impl TrustStore for MemoryStore {
         Ok(generation)
     }
 
+    async fn open_requests(&self, repository: &RepositoryName) -> Result<Vec<OpenRequest>, StoreError> {
+        Ok(self.open()?.open_requests(repository).copied().collect())
+    }
+
+    async fn request(
+        &self,
+        repository: &RepositoryName,
+        id: RequestId,
+    ) -> Result<Option<StoredRequest>, StoreError> {
+        Ok(self.open()?.requests.get(repository).and_then(|all| all.get(&id)).cloned())
+    }
+
+    async fn put_request(&self, new: NewRequest) -> Result<u64, PublishError> {
+        let length = u64::try_from(new.bytes.len()).unwrap_or(u64::MAX);
+        let mut state = self.open()?;
+        match new.expected {
+            Some(revision) => {
+                state.expect_request(&new.repository, RequestState { id: new.id, revision })?;
+            }
+            None if state.requests.get(&new.repository).is_some_and(|all| all.contains_key(&new.id)) => {
+                return Err(state.conflict(&new.repository));
+            }
+            None => {}
+        }
+        let others = state.open_requests(&new.repository).filter(|open| open.request.id != new.id);
+        requests::fits(others.map(|open| open.length), length)?;
+        let revision = new.expected.unwrap_or(0).saturating_add(1);
+        let request = RequestState { id: new.id, revision };
+        let open = OpenRequest { request, not_after: new.not_after.plus_seconds(0), length };
+        state.seq += 1;
+        let all = state.requests.entry(new.repository).or_default();
+        all.insert(new.id, StoredRequest::Open { open, bytes: new.bytes });
+        Ok(revision)
+    }
+
+    async fn close_request(&self, closing: Closing) -> Result<(), PublishError> {
+        inspect::actor(&closing.actor)?;
+        let mut state = self.open()?;
+        state.expect_request(&closing.repository, closing.request)?;
+        state.seq += 1;
+        let (how, position) = (closing.how, Position(state.seq));
+        let closed = ClosedRequest { how, position, actor: closing.actor, at: closing.at.plus_seconds(0) };
+        state.close_request(&closing.repository, closing.request.id, closed);
+        Ok(())
+    }
+
+    async fn with_requests(
+        &self,
+        after: Option<&RepositoryName>,
+        max: usize,
+    ) -> Result<Vec<RepositoryName>, StoreError> {
+        let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let state = self.open()?;
+        let names = state.requests.range::<RepositoryName, _>(range).map(|(name, _)| name);
+        Ok(names.filter(|name| state.open_requests(name).next().is_some()).take(max).cloned().collect())
+    }
+
     async fn check(&self) -> Result<CheckReport, StoreError> {
         let state = self.open()?;
         let mut report = CheckReport {
@@ -232,6 +299,39 @@ impl State {
         if current == expected { Ok(()) } else { Err(PublishError::Conflict { current }) }
     }
 
+    fn conflict(&self, repository: &RepositoryName) -> PublishError {
+        PublishError::Conflict { current: self.repositories.get(repository).map(|found| found.head.token) }
+    }
+
+    fn open_requests(&self, repository: &RepositoryName) -> impl Iterator<Item = &OpenRequest> {
+        self.requests.get(repository).into_iter().flat_map(BTreeMap::values).filter_map(|stored| match stored
+        {
+            StoredRequest::Open { open, .. } => Some(open),
+            StoredRequest::Closed(_) => None,
+        })
+    }
+
+    fn expect_request(&self, repository: &RepositoryName, request: RequestState) -> Result<(), PublishError> {
+        let found = self.open_requests(repository).any(|open| open.request == request);
+        if found { Ok(()) } else { Err(self.conflict(repository)) }
+    }
+
+    /// Closes a request and forgets the one that was closed longest ago, if there are too many.
+    fn close_request(&mut self, repository: &RepositoryName, id: RequestId, closed: ClosedRequest) {
+        let all = self.requests.entry(repository.clone()).or_default();
+        all.insert(id, StoredRequest::Closed(closed));
+        let position = |stored: &StoredRequest| match stored {
+            StoredRequest::Open { .. } => None,
+            StoredRequest::Closed(closed) => Some(closed.position),
+        };
+        let mut ended: Vec<_> = all.values().filter_map(position).collect();
+        ended.sort_unstable();
+        let Some(last) = ended.len().checked_sub(CLOSED_REQUESTS + 1).and_then(|at| ended.get(at)) else {
+            return;
+        };
+        all.retain(|_, stored| position(stored).is_none_or(|position| position > *last));
+    }
+
     fn next(&mut self, operation: OperationId, repository: &RepositoryName) -> u64 {
         self.seq += 1;
         self.operations.insert(operation.0, (repository.clone(), self.seq));
@@ -259,6 +359,11 @@ impl State {
             renew_at: publication.renew_at.plus_seconds(0),
         });
         self.repositories.insert(publication.repository.clone(), Repository { head, versions, values });
+        if let Some(request) = publication.completes {
+            let (actor, at) = (publication.actor.clone(), publication.at.plus_seconds(0));
+            let closed = ClosedRequest { how: Closed::Published, position: Position(seq), actor, at };
+            self.close_request(&publication.repository, request.id, closed);
+        }
         if publication.kind == PublicationKind::Publish {
             let (repository, actor) = (publication.repository, publication.actor);
             self.note(seq, repository, ChangeKind::Published, actor, publication.at, documents);

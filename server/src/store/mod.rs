@@ -14,6 +14,8 @@
 //! * G8 The same operation id twice is one publication.
 //! * G9 An error of a sync ends the process: the kernel may have dropped the pages.
 //! * G10 A repository has one dialect as long as it exists.
+//! * G11 Of several new states of one signing request that build on the same state, one is
+//!   stored. A publication that completes a request closes it, both or none.
 //!
 //! One repository's bytes are never served under another's name, nor after its removal. A
 //! corrupt record is an error that names it, never a panic and never "not found".
@@ -29,12 +31,19 @@ use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::request::RequestId;
 use bulla_keys_schema::time::UtcTime;
 use bytes::Bytes;
 
 pub mod embedded;
 mod inspect;
 pub mod memory;
+mod requests;
+
+pub use requests::{
+    CLOSED_REQUESTS, Closed, ClosedRequest, Closing, NewRequest, OPEN_REQUEST_BYTES, OPEN_REQUESTS,
+    OpenRequest, RequestState, StoredRequest,
+};
 
 /// Domain-level operations on the trust metadata of all repositories.
 #[async_trait]
@@ -67,8 +76,9 @@ pub trait TrustStore: Send + Sync + 'static {
     /// Commits atomically, durable when it returns.
     async fn publish(&self, publication: Publication) -> Result<Published, PublishError>;
 
-    /// Removes the repository with all its bytes and its online keys. The feed keeps its
-    /// history and gains one entry. The same name can be created anew later.
+    /// Removes the repository with all its bytes, its signing requests and, unless told
+    /// otherwise, its online keys. The feed keeps its history and gains one entry. The same
+    /// name can be created anew later.
     async fn remove(&self, removal: Removal) -> Result<Published, PublishError>;
 
     /// How far the online roles had come under this name whenever it was removed; `None` if
@@ -101,6 +111,33 @@ pub trait TrustStore: Send + Sync + 'static {
         expected: Option<u64>,
         sealed: Bytes,
     ) -> Result<u64, PublishError>;
+
+    /// The open signing requests of a repository, by id. It need not exist.
+    async fn open_requests(&self, repository: &RepositoryName) -> Result<Vec<OpenRequest>, StoreError>;
+
+    /// One signing request, open or closed; `None` if it never was, or is no longer
+    /// remembered.
+    async fn request(
+        &self,
+        repository: &RepositoryName,
+        id: RequestId,
+    ) -> Result<Option<StoredRequest>, StoreError>;
+
+    /// Stores a new state of a signing request, durable when it returns; the answer is its
+    /// revision. [`PublishError::Conflict`] if another state is stored than the expected one,
+    /// or it is closed; [`PublishError::Full`] if there is no room for it.
+    async fn put_request(&self, request: NewRequest) -> Result<u64, PublishError>;
+
+    /// Closes a signing request, durable when it returns. [`PublishError::Conflict`] if that
+    /// is not its state.
+    async fn close_request(&self, closing: Closing) -> Result<(), PublishError>;
+
+    /// Up to `max` repositories with open signing requests after `after`, in ascending order.
+    async fn with_requests(
+        &self,
+        after: Option<&RepositoryName>,
+        max: usize,
+    ) -> Result<Vec<RepositoryName>, StoreError>;
 
     /// Reads everything and compares it with its digests and with the other records.
     async fn check(&self) -> Result<CheckReport, StoreError>;
@@ -215,6 +252,9 @@ pub struct Publication {
     pub actor: String,
     /// When, for the feed.
     pub at: UtcTime,
+    /// The signing request that it completes, in the state that was read; with
+    /// [`PublicationKind::Publish`] only.
+    pub completes: Option<RequestState>,
 }
 
 /// What kind of commit.
@@ -251,6 +291,8 @@ pub struct Removal {
     pub actor: String,
     /// When, for the feed.
     pub at: UtcTime,
+    /// Whether the sealed online keys stay for a successor under the same name.
+    pub keeps_keys: bool,
 }
 
 /// The highest versions that clients can have seen of a removed repository's online roles.
@@ -377,6 +419,12 @@ pub enum PublishError {
     #[error("the publication contradicts the store: {what}")]
     Invalid {
         /// What contradicts what.
+        what: String,
+    },
+    /// There is no room for a further signing request of this repository.
+    #[error("there is no room for a further signing request: {what}")]
+    Full {
+        /// Which bound is reached.
         what: String,
     },
     /// Too many commits are waiting; nothing was done.

@@ -9,7 +9,6 @@ mod seal;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bulla_keys_schema::key::{Fingerprint, InvalidSecretKey, KeyAlgorithm, PublicKey, SecretKey};
 use bulla_keys_schema::names::RepositoryName;
@@ -24,10 +23,6 @@ use crate::store::{PublishError, StoreError, TrustStore};
 const CACHED: usize = 4096;
 /// Attempts to store keys while somebody else stores some; the second finds theirs.
 const ATTEMPTS: usize = 4;
-/// Attempts to put keys back into a store that has no room for them at present.
-const PATIENCE: usize = 200;
-/// Time between two such attempts.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Makes, keeps and hands out online keys.
 pub struct Vault {
@@ -117,42 +112,10 @@ impl Vault {
         Err(VaultError::Contended)
     }
 
-    /// Adds a set that takes over once a root lists it. `listed` are the online keys of the
-    /// current root: no key of them is dropped. A set that already waits is kept, so that
-    /// asking twice does no harm: somebody may have signed a root with it.
-    ///
-    /// # Errors
-    /// As [`Self::get_or_make`]; there must be keys, and the root must list some.
-    pub async fn rotate(
-        &self,
-        repository: &RepositoryName,
-        listed: &BTreeSet<Fingerprint>,
-    ) -> Result<Arc<OnlineKeys>, VaultError> {
-        for _ in 0..ATTEMPTS {
-            let keys = self.get(repository).await?.ok_or(VaultError::NotListed)?;
-            if keys.next(listed).is_some() {
-                return Ok(keys);
-            }
-            let in_use = keys.sets.iter().filter(|set| set.fingerprints().any(|key| listed.contains(&key)));
-            let mut sets = in_use.map(KeySet::duplicate).collect::<Result<Vec<_>, _>>()?;
-            if sets.is_empty() {
-                return Err(VaultError::NotListed);
-            }
-            sets.push(KeySet::make()?);
-            if let Some(keys) = self.store_sets(repository, Some(keys.generation), sets).await? {
-                return Ok(keys);
-            }
-        }
-        Err(VaultError::Contended)
-    }
-
     /// Sees to it that there is a key of `role` which no root has listed yet: of all keys in
     /// `known`, those that any root ever listed, none is handed out again. The same key until
     /// a root lists it, because whoever asked before may be signing that root at the moment.
     /// `listed` are the online keys of the current root: no key of them is dropped.
-    ///
-    /// Unlike [`Self::rotate`], this serves roots in which the two keys of one set go their
-    /// own ways, as those of Notary do.
     ///
     /// # Errors
     /// As [`Self::get_or_make`]; and the root may list keys of too many sets.
@@ -180,26 +143,6 @@ impl Vault {
             self.store_sets(repository, Some(keys.generation), sets).await?;
         }
         Err(VaultError::Contended)
-    }
-
-    /// Stores keys anew that went away with their repository. Waits while the store has no room
-    /// for them: nobody else has them any more.
-    ///
-    /// # Errors
-    /// As [`Self::get_or_make`].
-    pub async fn put_back(&self, repository: &RepositoryName, keys: &OnlineKeys) -> Result<(), VaultError> {
-        for _ in 1..PATIENCE {
-            match self.put_back_now(repository, keys).await {
-                Err(VaultError::Refused(PublishError::Busy)) => tokio::time::sleep(PAUSE).await,
-                done => return done,
-            }
-        }
-        self.put_back_now(repository, keys).await
-    }
-
-    async fn put_back_now(&self, repository: &RepositoryName, keys: &OnlineKeys) -> Result<(), VaultError> {
-        let sets = keys.sets.iter().map(KeySet::duplicate).collect::<Result<_, _>>()?;
-        self.store_sets(repository, None, sets).await.map(|_| ())
     }
 
     /// Drops the keys of a removed repository from memory.
@@ -257,17 +200,19 @@ impl Unsealed {
 }
 
 impl OnlineKeys {
-    /// The newest set of which a root that lists `listed` knows both keys; the oldest one
-    /// if there is no such root yet.
+    /// The key that signs `role` under a root that lists `listed`; before there is one, the
+    /// oldest.
     #[must_use]
-    pub fn active(&self, listed: &BTreeSet<Fingerprint>) -> Option<&KeySet> {
-        self.sets.iter().rfind(|set| set.is_within(listed)).or_else(|| self.sets.first())
+    pub fn in_use(&self, role: OnlineRole, listed: &BTreeSet<Fingerprint>) -> Option<&PublicKey> {
+        let oldest = || self.sets.first().map(|set| set.key(role));
+        self.held(role, listed).or_else(oldest).map(SecretKey::public_key)
     }
 
-    /// The set that waits for a root to list it.
+    /// The newest key of `role`, if it waits for a root to list it.
     #[must_use]
-    pub fn next(&self, listed: &BTreeSet<Fingerprint>) -> Option<&KeySet> {
-        self.sets.iter().skip(1).next_back().filter(|set| !set.is_within(listed))
+    pub fn waiting(&self, role: OnlineRole, listed: &BTreeSet<Fingerprint>) -> Option<&PublicKey> {
+        let newest = self.sets.iter().skip(1).next_back().map(|set| set.key(role).public_key());
+        newest.filter(|key| !listed.contains(&key.fingerprint()))
     }
 
     /// The newest key of `role` among those in `listed`.
@@ -304,10 +249,6 @@ impl KeySet {
 
     fn is(&self, other: &Self) -> bool {
         self.fingerprints().eq(other.fingerprints())
-    }
-
-    fn is_within(&self, listed: &BTreeSet<Fingerprint>) -> bool {
-        self.fingerprints().all(|key| listed.contains(&key))
     }
 
     /// Two new keys.
@@ -398,16 +339,5 @@ mod tests {
         assert!(other != snapshot);
         let keys = vault.get(&name).await.unwrap().unwrap();
         assert!(keys.held(Snapshot, &listed).is_some() && keys.held(Timestamp, &listed).is_some());
-    }
-
-    #[tokio::test]
-    async fn keys_are_put_back_as_they_were() {
-        let (vault, name) = vault();
-        let before = vault.get_or_make(&name).await.unwrap();
-        let (other, _) = self::vault();
-        other.put_back(&name, &before).await.unwrap();
-        let after = other.get(&name).await.unwrap().unwrap();
-        assert!(before.sets.len() == after.sets.len());
-        assert!(before.sets.iter().zip(&after.sets).all(|(one, other)| one.is(other)));
     }
 }

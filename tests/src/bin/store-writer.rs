@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_server::store::embedded::{EmbeddedStore, Options};
-use bulla_server::store::{PublishError, TrustStore};
-use bulla_tests::crash::{Ack, READY, SEGMENT};
-use bulla_tests::store_contract::{Shape, name, publication};
+use bulla_server::store::{
+    Closed, Closing, NewRequest, PublishError, RequestState, StoredRequest, TrustStore,
+};
+use bulla_tests::crash::{Ack, READY, SEGMENT, request_id};
+use bulla_tests::store_contract::{Shape, name, publication, time};
 
 /// What to do, from the command line: `DATA PUBLISHERS LARGE PAUSE_MS`. With no publishers
 /// the store is opened and closed.
@@ -70,7 +72,8 @@ async fn publish_for_ever(
     }
 }
 
-/// Publishes the next number on top of the head, again and again until nobody was faster.
+/// Publishes the next number on top of the head, again and again until nobody was faster. Each
+/// publication completes a signing request, which is stored before.
 async fn publish(store: &dyn TrustStore, repository: &RepositoryName, shape: Shape) {
     loop {
         let head = store.head(repository).await.expect("a head can be read");
@@ -79,15 +82,59 @@ async fn publish(store: &dyn TrustStore, repository: &RepositoryName, shape: Sha
         if let Some(head) = &head {
             next.current.insert(RoleName::Root, head.current[&RoleName::Root].clone());
         }
+        next.completes = open_request(store, repository, number, shape).await;
+        let request = next.completes;
         match store.publish(next).await {
             Ok(published) => {
                 let (repository, position) = (repository.clone(), published.position);
                 say(&Ack { repository, number, shape, position }.to_string());
                 return;
             }
-            Err(PublishError::Conflict { .. } | PublishError::Busy) => tokio::task::yield_now().await,
+            Err(PublishError::Conflict { .. } | PublishError::Busy) => {
+                close(store, repository, request).await;
+                tokio::task::yield_now().await;
+            }
             Err(error) => panic!("{error}"),
         }
+    }
+}
+
+/// A request of its own for this publication; `None` while there is no room for it.
+async fn open_request(
+    store: &dyn TrustStore,
+    repository: &RepositoryName,
+    number: u64,
+    shape: Shape,
+) -> Option<RequestState> {
+    let id = request_id(repository, number, shape);
+    let bytes = vec![b'r'; shape.large].into();
+    let request = NewRequest {
+        repository: repository.clone(),
+        id,
+        expected: None,
+        not_after: time(number as i64),
+        bytes,
+    };
+    match store.put_request(request).await {
+        Ok(revision) => return Some(RequestState { id, revision }),
+        Err(PublishError::Conflict { .. } | PublishError::Full { .. } | PublishError::Busy) => {}
+        Err(error) => panic!("{error}"),
+    }
+    // Stored before the last stop, or closed.
+    match store.request(repository, id).await.expect("a request can be read") {
+        Some(StoredRequest::Open { open, .. }) => Some(open.request),
+        Some(StoredRequest::Closed(_)) | None => None,
+    }
+}
+
+/// Closes a request that somebody overtook.
+async fn close(store: &dyn TrustStore, repository: &RepositoryName, request: Option<RequestState>) {
+    let Some(request) = request else { return };
+    let (repository, actor) = (repository.clone(), "writer".to_owned());
+    let closing = Closing { repository, request, how: Closed::Stale, actor, at: time(0) };
+    match store.close_request(closing).await {
+        Ok(()) | Err(PublishError::Busy) => {}
+        Err(error) => panic!("{error}"),
     }
 }
 

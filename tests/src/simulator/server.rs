@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bulla::port::TrustServer;
-use bulla::port::trust_server::{Basis, Edition, OnlineKeys, TrustServerError, Upload};
+use bulla::port::trust_server::{Basis, Edition, OnlineKeys, OnlineRole, TrustServerError, Upload};
+use bulla_keys_schema::key::PublicKey;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::wire;
 use bytes::Bytes;
@@ -191,6 +192,14 @@ impl TrustServer for Server {
     }
 
     async fn online_keys(&self, _: &RepositoryName) -> Result<OnlineKeys, TrustServerError> {
+        Err(read_only())
+    }
+
+    async fn next_online_key(
+        &self,
+        _: &RepositoryName,
+        _: OnlineRole,
+    ) -> Result<PublicKey, TrustServerError> {
         Err(read_only())
     }
 

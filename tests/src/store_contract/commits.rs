@@ -204,4 +204,6 @@ pub async fn closed(place: &dyn Place) {
     assert!(store.list(None, 1).await.is_err());
     let refused = store.publish(publication(&repository, None, 1, Shape::default())).await;
     assert!(matches!(refused, Err(PublishError::Store(_))), "{refused:?}");
+    assert!(store.open_requests(&repository).await.is_err());
+    assert!(store.with_requests(None, 1).await.is_err());
 }

@@ -5,7 +5,7 @@ use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_server::store::{
-    ChangeKind, HeadToken, LastVersions, Position, Publication, PublishError, TrustStore,
+    ChangeKind, HeadToken, LastVersions, Position, Publication, PublishError, Removal, TrustStore,
 };
 use bytes::Bytes;
 
@@ -178,5 +178,33 @@ pub async fn online_keys(place: &dyn Place) {
     assert_eq!((stored.generation, &stored.sealed), (2, &sealed[1]));
     publish_run(&*store, &repository, None, 1..=1, Shape::default()).await;
     assert!(store.changes(Position(0), 10).await.unwrap().len() == 1, "keys are no change of the feed");
+    assert_sound(&*store).await;
+}
+
+/// A removal that says so leaves the sealed online keys as they are, for a successor under the
+/// same name.
+pub async fn a_removal_can_leave_the_keys(place: &dyn Place) {
+    let mut store = place.open().await;
+    let repository = name("example.com/kept");
+    for (life, sealed) in (0..).zip([Bytes::from(vec![7; 400]), Bytes::from(vec![8; 9_000])]) {
+        let shape = Shape { salt: 30 + life, ..Shape::default() };
+        let last = publish_run(&*store, &repository, None, 1..=2, shape).await;
+        let before = store.online_keys(&repository).await.unwrap().map(|keys| keys.generation);
+        let generation = store.set_online_keys(&repository, before, sealed.clone()).await.unwrap();
+        let removed = Removal { keeps_keys: true, ..removal(&repository, last.token, 30 + life) };
+        store.remove(removed).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(store.head(&repository).await.unwrap(), None);
+            let kept = store.online_keys(&repository).await.unwrap().unwrap();
+            assert_eq!((kept.generation, &kept.sealed), (generation, &sealed));
+            assert_sound(&*store).await;
+            store = place.reopen(store).await;
+        }
+    }
+    let last = publish_run(&*store, &repository, None, 1..=1, Shape { salt: 39, ..Shape::default() }).await;
+    store.remove(removal(&repository, last.token, 39)).await.unwrap();
+    assert_eq!(store.online_keys(&repository).await.unwrap(), None);
+    store.set_online_keys(&repository, None, Bytes::from_static(b"new")).await.unwrap();
+    store = place.reopen(store).await;
     assert_sound(&*store).await;
 }

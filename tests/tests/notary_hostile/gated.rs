@@ -7,11 +7,12 @@ use async_trait::async_trait;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::request::RequestId;
 use bulla_keys_schema::time::UtcTime;
 use bulla_server::store::memory::MemoryStore;
 use bulla_server::store::{
-    Change, CheckReport, Head, LastVersions, Position, Publication, PublishError, Published, Removal,
-    SealedOnlineKeys, StoreError, TrustStore,
+    Change, CheckReport, Closing, Head, LastVersions, NewRequest, OpenRequest, Position, Publication,
+    PublishError, Published, Removal, SealedOnlineKeys, StoreError, StoredRequest, TrustStore,
 };
 use bytes::Bytes;
 use tokio::sync::Semaphore;
@@ -100,6 +101,34 @@ impl TrustStore for Gated {
         sealed: Bytes,
     ) -> Result<u64, PublishError> {
         self.inner.set_online_keys(repository, expected, sealed).await
+    }
+
+    async fn open_requests(&self, repository: &RepositoryName) -> Result<Vec<OpenRequest>, StoreError> {
+        self.inner.open_requests(repository).await
+    }
+
+    async fn request(
+        &self,
+        repository: &RepositoryName,
+        id: RequestId,
+    ) -> Result<Option<StoredRequest>, StoreError> {
+        self.inner.request(repository, id).await
+    }
+
+    async fn put_request(&self, request: NewRequest) -> Result<u64, PublishError> {
+        self.inner.put_request(request).await
+    }
+
+    async fn close_request(&self, closing: Closing) -> Result<(), PublishError> {
+        self.inner.close_request(closing).await
+    }
+
+    async fn with_requests(
+        &self,
+        after: Option<&RepositoryName>,
+        max: usize,
+    ) -> Result<Vec<RepositoryName>, StoreError> {
+        self.inner.with_requests(after, max).await
     }
 
     async fn check(&self) -> Result<CheckReport, StoreError> {

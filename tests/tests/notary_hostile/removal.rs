@@ -64,8 +64,9 @@ async fn hang_up(server: &TestServer, store: &Gated, request: &str) {
     store.open.add_permits(1);
 }
 
-/// The keys go away with the repository and are put back behind it. A client that hung up in
-/// between took them with it: the next repository was signed with keys that were in memory only.
+/// The record of the removal says that the keys stay. While they were put back behind it, a
+/// client that hung up in between took them with it: the next repository was signed with keys
+/// that were in memory only. So did a server that was killed there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_hangs_up_takes_no_keys_along() {
     let store = Gated::new();
@@ -74,10 +75,16 @@ async fn a_client_that_hangs_up_takes_no_keys_along() {
     let mut insider = begin(&server, GUN, false).await;
     let key = online_key(&server, GUN, "timestamp", Method::GET).await;
     let request = format!("DELETE {} HTTP/1.1\r\nhost: x\r\n\r\n", tuf(GUN, ""));
-    hang_up(&server, &store, &request).await;
+    let name: RepositoryName = GUN.parse().unwrap();
+    let at_once = async {
+        while store.head(&name).await.unwrap().is_some() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(store.online_keys(&name).await.unwrap().is_some(), "nothing is left to be done");
+    };
+    tokio::join!(hang_up(&server, &store, &request), at_once);
     // This waits for its turn, and so for the removal.
     assert!(online_key(&server, GUN, "timestamp", Method::GET).await == key);
-    let name: RepositoryName = GUN.parse().unwrap();
     assert!(store.head(&name).await.unwrap().is_none());
     let kept = store.online_keys(&name).await.unwrap();
     assert!(kept.is_some(), "the keys are in memory only");

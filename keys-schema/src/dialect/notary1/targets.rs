@@ -109,7 +109,7 @@ fn read_role(value: &Json) -> Result<DelegatedRole, InvalidMetadata> {
     })?;
     let scope = Scope::Prefixes(prefixes.unwrap_or_default());
     fields.rest()?;
-    Ok(DelegatedRole { name, keys, terminating: false, scope, extra: Object::new() })
+    Ok(DelegatedRole { name, keys, terminating: false, scope, ends: None, extra: Object::new() })
 }
 
 fn read_name(wire: &str) -> Option<DelegatedRoleName> {

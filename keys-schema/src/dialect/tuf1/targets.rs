@@ -11,16 +11,22 @@ use crate::dialect::tuf1::{
 };
 use crate::digest::Sha256Digest;
 use crate::json::{Json, Object};
+use crate::key::Fingerprint;
 use crate::limits;
 use crate::metadata::{
     Children, DelegatedRole, Delegations, Scope, SuccinctRoles, TargetInfo, Targets, Tombstone,
 };
-use crate::names::{PathPattern, TargetPath};
+use crate::names::{DelegatedRoleName, PathPattern, TargetPath};
+use crate::time::UtcTime;
 
 /// Our extra member of `signed`: which role this is.
 const ROLE: &str = "x_bulla_role";
 /// Our extra member of `signed`: what this role took back.
 const REVOKED: &str = "x_bulla_revoked";
+/// Our extra member of `signed`: until when roles that are delegated to may speak. It does not
+/// stand in the delegation itself: there, some clients drop what they do not know before they
+/// check the signature.
+const ENDS: &str = "x_bulla_expires";
 
 pub(crate) fn decode(signed: &Object) -> Result<Targets, InvalidMetadata> {
     let mut fields = Fields::new(signed, "targets")?;
@@ -31,10 +37,13 @@ pub(crate) fn decode(signed: &Object) -> Result<Targets, InvalidMetadata> {
         .iter()
         .map(|(name, info)| Ok((name.to_owned(), read_target(info, at.below(name))?)))
         .collect::<Result<_, InvalidMetadata>>()?;
-    let delegations = match fields.take("delegations") {
+    let mut delegations = match fields.take("delegations") {
         Some(value) => Some(read_delegations(value)?),
         None => None,
     };
+    if let Some(value) = fields.take(ENDS) {
+        read_ends(value, &mut delegations)?;
+    }
     let revoked = match fields.take(REVOKED) {
         Some(value) => read_revoked(value)?,
         None => BTreeMap::new(),
@@ -59,6 +68,10 @@ pub(crate) fn encode(targets: &Targets) -> Object {
     signed.insert("targets".to_owned(), Json::Object(listed.collect()));
     if let Some(delegations) = &targets.delegations {
         signed.insert("delegations".to_owned(), write_delegations(delegations));
+        let ends = write_ends(delegations);
+        if !ends.is_empty() {
+            signed.insert(ENDS.to_owned(), Json::Object(ends));
+        }
     }
     write_repository(&mut signed, targets.repository.as_ref());
     if let Some(role) = &targets.role {
@@ -105,11 +118,19 @@ fn read_revoked(value: &Json) -> Result<BTreeMap<TargetPath, Tombstone>, Invalid
             digest: fields.need("sha256", "64 lower case hex digits", read_digest)?,
             reason: fields.optional("reason", "a string", |v| v.as_str().map(str::to_owned))?,
             revoked_at: fields.need("revoked_at", "a UTC date", |v| v.as_str()?.parse().ok())?,
+            revoked_by: fields
+                .optional("revoked_by", "an array of key fingerprints", read_fingerprints)?
+                .unwrap_or_default(),
         };
         fields.rest()?;
         revoked.insert(path, tombstone);
     }
     Ok(revoked)
+}
+
+fn read_fingerprints(value: &Json) -> Option<BTreeSet<Fingerprint>> {
+    let listed = value.as_array().filter(|listed| listed.len() <= limits::SIGNATURES)?;
+    listed.iter().map(|key| key.as_str()?.parse().ok()).collect()
 }
 
 fn read_digest(value: &Json) -> Option<Sha256Digest> {
@@ -124,7 +145,36 @@ fn write_tombstone(tombstone: &Tombstone) -> Json {
     if let Some(reason) = &tombstone.reason {
         object.insert("reason".to_owned(), Json::from(reason.as_str()));
     }
+    if !tombstone.revoked_by.is_empty() {
+        let keys = tombstone.revoked_by.iter().map(|key| Json::from(key.to_string()));
+        object.insert("revoked_by".to_owned(), Json::Array(keys.collect()));
+    }
     Json::Object(object)
+}
+
+/// A limit of a role that is not delegated to would seem to hold, and hold nobody.
+fn read_ends(value: &Json, delegations: &mut Option<Delegations>) -> Result<(), InvalidMetadata> {
+    let at = format!("targets.{ENDS}");
+    let wrong = || InvalidMetadata::Member { at: at.clone(), expected: "an object of delegated roles" };
+    let mut roles: BTreeMap<DelegatedRoleName, &mut Option<UtcTime>> = match delegations {
+        Some(Delegations { children: Children::Roles(roles), .. }) => {
+            roles.iter_mut().map(|role| (role.name.clone(), &mut role.ends)).collect()
+        }
+        _ => BTreeMap::new(),
+    };
+    for (name, date) in value.as_object().ok_or_else(wrong)? {
+        let ends = read_role_name(name).and_then(|name| roles.get_mut(&name)).ok_or_else(wrong)?;
+        let date = date.as_str().and_then(|text| text.parse().ok());
+        let no_date = || InvalidMetadata::Member { at: format!("{at}.{name}"), expected: "a UTC date" };
+        **ends = Some(date.ok_or_else(no_date)?);
+    }
+    Ok(())
+}
+
+fn write_ends(delegations: &Delegations) -> Object {
+    let Children::Roles(roles) = &delegations.children else { return Object::new() };
+    let limited = roles.iter().filter_map(|role| Some((role, role.ends?)));
+    limited.map(|(role, ends)| (role.name.as_str().to_owned(), Json::from(ends.to_string()))).collect()
 }
 
 fn read_delegations(value: &Json) -> Result<Delegations, InvalidMetadata> {
@@ -188,7 +238,7 @@ fn read_role(value: &Json) -> Result<DelegatedRole, InvalidMetadata> {
         (None, Some(prefixes)) => Scope::HashPrefixes(prefixes),
         _ => return Err(fields.wrong("paths", "there, or path_hash_prefixes, and not both")),
     };
-    Ok(DelegatedRole { name, keys, terminating, scope, extra: fields.rest()? })
+    Ok(DelegatedRole { name, keys, terminating, scope, ends: None, extra: fields.rest()? })
 }
 
 fn read_patterns(value: &Json) -> Option<Vec<PathPattern>> {

@@ -1,4 +1,4 @@
-//! Writing key files that docker and notary can use.
+//! Writing key files that other programs can use: docker and notary, and whatever reads PKCS#8.
 
 use aes::Aes256;
 use aes::cipher::block_padding::Pkcs7;
@@ -9,6 +9,7 @@ use pkcs8::der::Encode as _;
 use pkcs8::der::asn1::OctetStringRef;
 use pkcs8::pkcs5::pbes2::{EncryptionScheme, Parameters, Pbkdf2Params, Pbkdf2Prf, Salt};
 use sha1::Sha1;
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::ENCRYPTED_LABEL;
@@ -17,11 +18,15 @@ use crate::names::{RepositoryName, RoleName};
 
 /// Length of the salt, in bytes.
 pub const NOTARY_SALT_BYTES: usize = 8;
+/// Length of the salt in PKCS#8 that is not for Notary, in bytes.
+pub const PKCS8_SALT_BYTES: usize = 16;
 /// Length of the initialisation vector, in bytes.
-pub const NOTARY_IV_BYTES: usize = 16;
+pub const IV_BYTES: usize = 16;
 
 /// What Notary writes. It reads any number, but only with HMAC-SHA-1.
-const ITERATIONS: u32 = 2048;
+const NOTARY_ITERATIONS: u32 = 2048;
+/// OWASP's advice for PBKDF2 with HMAC-SHA-256; a part of a second.
+const PKCS8_ITERATIONS: u32 = 600_000;
 
 /// PKCS#8 up to the secret number of a P-256 key: version 1, `ecPublicKey` on the curve, then
 /// SEC 1 with its version.
@@ -60,14 +65,34 @@ pub fn write_notary_key(
     passphrase: &Passphrase,
     labels: NotaryKeyLabels<'_>,
     salt: [u8; NOTARY_SALT_BYTES],
-    iv: [u8; NOTARY_IV_BYTES],
+    iv: [u8; IV_BYTES],
 ) -> String {
     let (role, gun) = (labels.role.to_string(), labels.gun.map(RepositoryName::as_str));
     let headers = [("gun", gun), ("path", labels.path.map(KeyId::as_str)), ("role", Some(&role))];
     let headers: Vec<(&str, &str)> =
         headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    let ciphertext = encrypt(&contents(secret), passphrase, &salt, &iv);
-    pem::encode_with_headers(ENCRYPTED_LABEL, &headers, &pkcs8(&ciphertext, salt, iv))
+    let mut key = Zeroizing::new([0; 32]);
+    pbkdf2_hmac::<Sha1>(passphrase.as_bytes(), &salt, NOTARY_ITERATIONS, &mut *key);
+    let ciphertext = encrypt(&contents(secret), &key, &iv);
+    let derivation = derivation(&salt, NOTARY_ITERATIONS, Pbkdf2Prf::HmacWithSha1);
+    pem::encode_with_headers(ENCRYPTED_LABEL, &headers, &pkcs8(&ciphertext, derivation, iv))
+}
+
+/// Encrypts a key as PKCS#8 for OpenSSL, Java, Python and all that reads PBES2 (RFC 8018 6.2):
+/// PBKDF2 with 600000 rounds of HMAC-SHA-256, and AES-256-CBC. Neither docker nor notary
+/// opens it. The caller brings the randomness; a salt and an IV are used once.
+#[must_use]
+pub fn write_pkcs8_key(
+    secret: &SecretKey,
+    passphrase: &Passphrase,
+    salt: [u8; PKCS8_SALT_BYTES],
+    iv: [u8; IV_BYTES],
+) -> String {
+    let mut key = Zeroizing::new([0; 32]);
+    pbkdf2_hmac::<Sha256>(passphrase.as_bytes(), &salt, PKCS8_ITERATIONS, &mut *key);
+    let ciphertext = encrypt(&secret.to_pkcs8_der(), &key, &iv);
+    let derivation = derivation(&salt, PKCS8_ITERATIONS, Pbkdf2Prf::HmacWithSha256);
+    pem::encode(ENCRYPTED_LABEL, &pkcs8(&ciphertext, derivation, iv))
 }
 
 /// The bytes that Go's encoder makes of Notary's structure.
@@ -91,26 +116,24 @@ fn contents(secret: &SecretKey) -> Zeroizing<Vec<u8>> {
     der
 }
 
-fn encrypt(content: &[u8], passphrase: &Passphrase, salt: &[u8], iv: &[u8; NOTARY_IV_BYTES]) -> Vec<u8> {
-    let mut key = Zeroizing::new([0; 32]);
-    pbkdf2_hmac::<Sha1>(passphrase.as_bytes(), salt, ITERATIONS, &mut *key);
-    let mut buffer = Zeroizing::new(content.to_vec());
-    buffer.resize(content.len() + NOTARY_IV_BYTES, 0);
-    let cipher = cbc::Encryptor::<Aes256>::new((&*key).into(), iv.into());
+fn encrypt(content: &[u8], key: &[u8; 32], iv: &[u8; IV_BYTES]) -> Vec<u8> {
+    // With room for all of it: a buffer that grows leaves copies behind.
+    let mut buffer = Zeroizing::new(vec![0; content.len() + IV_BYTES]);
+    buffer.iter_mut().zip(content).for_each(|(to, from)| *to = *from);
+    let cipher = cbc::Encryptor::<Aes256>::new(key.into(), iv.into());
     #[expect(clippy::expect_used, reason = "the buffer has room for one more block")]
     let ciphertext = cipher.encrypt_padded::<Pkcs7>(&mut buffer, content.len()).expect("room");
     ciphertext.to_vec()
 }
 
+#[expect(clippy::expect_used, reason = "both salts are short")]
+fn derivation(salt: &[u8], iteration_count: u32, prf: Pbkdf2Prf) -> Pbkdf2Params {
+    Pbkdf2Params { salt: Salt::new(salt).expect("a short salt"), iteration_count, key_length: None, prf }
+}
+
 /// `EncryptedPrivateKeyInfo` (RFC 5958 3).
 #[expect(clippy::expect_used, reason = "everything in it has a fixed or small length")]
-fn pkcs8(ciphertext: &[u8], salt: [u8; NOTARY_SALT_BYTES], iv: [u8; NOTARY_IV_BYTES]) -> Vec<u8> {
-    let derivation = Pbkdf2Params {
-        salt: Salt::new(salt).expect("a short salt"),
-        iteration_count: ITERATIONS,
-        key_length: None,
-        prf: Pbkdf2Prf::HmacWithSha1,
-    };
+fn pkcs8(ciphertext: &[u8], derivation: Pbkdf2Params, iv: [u8; IV_BYTES]) -> Vec<u8> {
     let parameters = Parameters { kdf: derivation.into(), encryption: EncryptionScheme::Aes256Cbc { iv } };
     let info = EncryptedPrivateKeyInfoRef {
         encryption_algorithm: parameters.into(),
@@ -153,6 +176,21 @@ mod tests {
             let read = encrypted.open(&passphrase("correct horse")).unwrap();
             assert_eq!(read.public_key(), secret.public_key());
             assert_eq!(encrypted.open(&passphrase("correct")).err(), Some(OpenError::WrongPassphrase));
+        }
+    }
+
+    #[test]
+    fn writes_pkcs8_with_work_behind_the_passphrase() {
+        for algorithm in [KeyAlgorithm::EcdsaP256, KeyAlgorithm::Ed25519] {
+            let secret = secret(algorithm);
+            let text = write_pkcs8_key(&secret, &passphrase("correct horse"), [7; 16], [9; 16]);
+            assert!(text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----\nM"), "{text}");
+            let file = KeyFile::parse(&text).unwrap();
+            let expected = Protection::Pbkdf2 { digest: Pbkdf2Digest::Sha256, iterations: 600_000 };
+            assert_eq!((file.protection, file.protection.is_weak()), (expected, false));
+            let KeyFileContent::Encrypted(encrypted) = file.content else { panic!("in the clear") };
+            let read = encrypted.open(&passphrase("correct horse")).unwrap();
+            assert_eq!(read.public_key(), secret.public_key());
         }
     }
 

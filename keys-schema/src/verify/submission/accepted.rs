@@ -195,7 +195,7 @@ impl AcceptedUpdate {
         roots.chain(targets).chain(snapshot).chain(timestamp).collect()
     }
 
-    fn changed_targets(&self) -> impl Iterator<Item = (RoleName, &Verified<Targets>)> {
+    pub(super) fn changed_targets(&self) -> impl Iterator<Item = (RoleName, &Verified<Targets>)> {
         let known = self.before.as_ref().map(|before| before.targets().digest());
         let top = (known != Some(self.targets.digest())).then_some((RoleName::Targets, &self.targets));
         let delegated = self

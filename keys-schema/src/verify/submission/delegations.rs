@@ -7,7 +7,8 @@ use bytes::Bytes;
 use crate::dialect::Dialect;
 use crate::limits;
 use crate::metadata::{Children, Root, Targets};
-use crate::names::{DelegatedRoleName, RELEASES, RoleName};
+use crate::names::{DelegatedRoleName, RELEASES, REVOCATIONS, RoleName};
+use crate::time::UtcTime;
 use crate::verify::submission::{
     Authority, CurrentState, Rejection, Retired, profile, raw, require_next, require_unexpired,
 };
@@ -22,8 +23,11 @@ type Delegated = (BTreeMap<DelegatedRoleName, Verified<Targets>>, BTreeMap<Deleg
 ///
 /// A new signer may still be without document: the admin has only his public key. Until he
 /// signs, a search that comes as far as him ends there, as it must (C26); every released tag
-/// is found before, in `releases`, which for that reason cannot be without one. Nor can a
-/// role that the snapshot lists: clients would ask for the document it once had.
+/// is found before, in `releases`, which for that reason cannot be without one. Nor can
+/// `revocations`, which consumers read before they trust anything, nor a role that the snapshot
+/// lists: clients would ask for the document it once had.
+///
+/// A role whose right to speak ends takes along those below it.
 ///
 /// In Notary's dialect a stored document that its delegation no longer vouches for retires:
 /// clients of that dialect remove keys from a role and have it signed again later.
@@ -36,12 +40,13 @@ pub(super) fn check(
 ) -> Result<Delegated, Rejection> {
     let dialect = root.dialect();
     let mut delegated: BTreeMap<DelegatedRoleName, Verified<Targets>> = BTreeMap::new();
-    let mut delegators = VecDeque::from([(None, targets.clone())]);
-    while let Some((parent, delegator)) = delegators.pop_front() {
+    let mut delegators = VecDeque::from([(None, None, targets.clone())]);
+    while let Some((parent, end, delegator)) = delegators.pop_front() {
         let Some(delegations) = &delegator.payload().delegations else { continue };
         let Children::Roles(children) = &delegations.children else { continue };
         for child in children {
             let role = RoleName::Delegated(child.name.clone());
+            let ends = earlier(end, child.ends);
             let refused = |source| Rejection::Verify { role: role.clone(), source };
             let twice = delegated.contains_key(&child.name);
             check_name(dialect, &role, parent.as_ref(), twice)?;
@@ -55,6 +60,7 @@ pub(super) fn check(
                 (Some(bytes), _) => {
                     let new = verify(raw(dialect, &role, bytes)?)?;
                     check_new(&role, &new, current, authority)?;
+                    check_right(&role, &new, ends, authority.now)?;
                     new
                 }
                 (None, Some(stored)) if is_unchanged(current, root, &delegator) => stored.clone(),
@@ -64,12 +70,16 @@ pub(super) fn check(
                     let Some(Ok(document)) = document else { continue };
                     document
                 }
-                (None, Some(stored)) => verify(RawMetadata::new(dialect, stored.bytes().clone()))?,
+                (None, Some(stored)) => {
+                    let stored = verify(RawMetadata::new(dialect, stored.bytes().clone()))?;
+                    check_lifetime(&role, &stored, ends)?;
+                    stored
+                }
                 (None, None) if is_new(&role, current) => continue,
                 (None, None) => return Err(Rejection::Missing { role }),
             };
             delegated.insert(child.name.clone(), document.clone());
-            delegators.push_back((Some(child.name.clone()), document));
+            delegators.push_back((Some(child.name.clone()), ends, document));
         }
         let limit = if dialect == Dialect::Notary1 { limits::NOTARY_ROLES } else { limits::VISITED_ROLES };
         if delegated.len() > limit {
@@ -115,7 +125,41 @@ fn is_unchanged(
 
 fn is_new(role: &RoleName, current: Option<&CurrentState>) -> bool {
     let known = current.is_some_and(|current| current.snapshot().payload().meta.contains_key(role));
-    role.as_str() != RELEASES && !known
+    !matches!(role.as_str(), RELEASES | REVOCATIONS) && !known
+}
+
+fn earlier(one: Option<UtcTime>, other: Option<UtcTime>) -> Option<UtcTime> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Who signs after the end of the right to sign is refused, and so is a document that would
+/// outlast it.
+fn check_right(
+    role: &RoleName,
+    new: &Verified<Targets>,
+    ends: Option<UtcTime>,
+    now: UtcTime,
+) -> Result<(), Rejection> {
+    match ends {
+        Some(ends) if ends.is_over(now) => Err(Rejection::Ended { role: role.clone(), ends }),
+        ends => check_lifetime(role, new, ends),
+    }
+}
+
+fn check_lifetime(
+    role: &RoleName,
+    document: &Verified<Targets>,
+    ends: Option<UtcTime>,
+) -> Result<(), Rejection> {
+    match ends {
+        Some(ends) if document.expires() > ends => {
+            Err(Rejection::Outlives { role: role.clone(), expires: document.expires(), ends })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Every role has one delegator, and a delegated role can delegate only to names that start

@@ -1,6 +1,5 @@
 //! The role layout of an upload: what stands where, so that all clients see the same.
 
-use crate::metadata::TargetInfo;
 use crate::names::{RELEASES, RoleName};
 use crate::verify::submission::{AcceptedUpdate, Rejection};
 
@@ -10,7 +9,7 @@ impl AcceptedUpdate {
         for (name, document) in &self.delegated {
             for (path, info) in &document.payload().targets {
                 let at_top = self.targets.payload().targets.get(path);
-                if at_top.is_some_and(|top| !is_same(top, info)) {
+                if at_top.is_some_and(|top| !top.is_same(info)) {
                     let role = RoleName::Delegated(name.clone());
                     return Err(Rejection::SplitTarget { role, path: path.clone() });
                 }
@@ -19,13 +18,16 @@ impl AcceptedUpdate {
         let Some(releases) = self.delegated.iter().find(|(name, _)| name.as_str() == RELEASES) else {
             return Ok(());
         };
+        let is_new = self.uploaded.contains(releases.0);
         for (path, info) in &releases.1.payload().targets {
             let vouched = path.parse().is_ok_and(|target| {
                 self.delegated.iter().filter(|(name, _)| name.as_str() != RELEASES).any(|(name, signer)| {
-                    let speaks =
-                        self.targets.payload().delegation(name).is_some_and(|d| d.scope.matches(&target));
+                    // Whose time is over vouches for nothing new; what was released before stays.
+                    let speaks = self.targets.payload().delegation(name).is_some_and(|role| {
+                        role.scope.matches(&target) && !(is_new && role.is_over(self.now))
+                    });
                     let listed = signer.payload().targets.get(path);
-                    speaks && listed.is_some_and(|listed| is_same(listed, info))
+                    speaks && listed.is_some_and(|listed| listed.is_same(info))
                 })
             });
             if !vouched {
@@ -34,9 +36,4 @@ impl AcceptedUpdate {
         }
         Ok(())
     }
-}
-
-/// Whether two roles mean the same bytes.
-fn is_same(one: &TargetInfo, other: &TargetInfo) -> bool {
-    one.hashes == other.hashes && one.length == other.length
 }

@@ -6,13 +6,17 @@
 
 mod accepted;
 mod delegations;
+mod denials;
+mod ends;
 mod given;
 mod layout;
 mod profile;
 mod state;
+mod unsigned;
 
 pub use accepted::{AcceptedUpdate, SealError, SealedUpdate};
 pub use state::{BrokenState, CurrentState, Retired};
+pub(crate) use unsigned::{check_online_keys, check_unsigned_root, check_unsigned_targets};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -98,6 +102,8 @@ impl Submission {
         if self.snapshot.is_some() {
             return Err(Rejection::OnlineRole { role: RoleName::Snapshot });
         }
+        update.check_denials()?;
+        update.check_ends()?;
         update.check_layout()?;
         update.with_target_files(self.target_files)
     }
@@ -181,6 +187,24 @@ fn check_targets(
 /// Why an upload is refused. Each variant is one rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
+    /// A digest on the deny list: whoever signs it now may not know that it was revoked, or
+    /// wants it back.
+    #[error("{role} lists {path} as {}, which revocations denies", digest.to_oci())]
+    DeniedDigest {
+        /// The role that lists it.
+        role: RoleName,
+        /// Under which name.
+        path: String,
+        /// The denied digest.
+        digest: Sha256Digest,
+    },
+    /// A denied digest would be forgotten without the keys of the list, for example because
+    /// other keys let the list go.
+    #[error("{name} would leave revocations, but the keys of that role did not sign this")]
+    DenialDropped {
+        /// The entry.
+        name: String,
+    },
     /// A key would count twice, or could never count.
     #[error("{role}: key {fingerprint} is listed twice")]
     DuplicateKey {
@@ -192,6 +216,14 @@ pub enum Rejection {
     /// Nothing was uploaded.
     #[error("the upload holds no metadata")]
     Empty,
+    /// The role's right to sign is over.
+    #[error("{role}: the right to sign ended at {ends}")]
+    Ended {
+        /// Of which role.
+        role: RoleName,
+        /// When.
+        ends: UtcTime,
+    },
     /// The uploaded document is expired already.
     #[error("{role} expired at {expires}")]
     Expired {
@@ -232,6 +264,17 @@ pub enum Rejection {
         role: RoleName,
         /// The key material.
         fingerprint: Fingerprint,
+    },
+    /// The document lasts longer than its role's right to sign: clients that do not know of that
+    /// limit would trust it after the end.
+    #[error("{role} expires at {expires}, after its right to sign ends at {ends}")]
+    Outlives {
+        /// Of which role.
+        role: RoleName,
+        /// When the document expires.
+        expires: UtcTime,
+        /// When the right ends.
+        ends: UtcTime,
     },
     /// Something that not all common clients can read.
     #[error("{role}: {what}")]

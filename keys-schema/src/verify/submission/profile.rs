@@ -7,9 +7,9 @@ use crate::dialect::Dialect;
 use crate::key::Fingerprint;
 use crate::limits;
 use crate::metadata::{
-    Children, DelegatedRole, KeyTable, RoleKeys, Root, Scope, Targets, Threshold, TopLevelRole,
+    Children, DelegatedRole, DenyList, KeyTable, RoleKeys, Root, Scope, Targets, Threshold, TopLevelRole,
 };
-use crate::names::{RELEASES, RoleName, TargetPath};
+use crate::names::{RELEASES, REVOCATIONS, RoleName, TargetPath};
 use crate::verify::submission::Rejection;
 
 /// What holds for every root of a chain: who holds a key of one in the middle could lead the
@@ -84,6 +84,9 @@ fn check_tuf_targets(
             return Err(Rejection::RevokedTarget { role: role.clone(), path });
         }
     }
+    if role.as_str() == REVOCATIONS && DenyList::new(targets).malformed().is_some() {
+        return refuse(role, "revocations lists digests only, as sha256/HEX with that digest and a time");
+    }
     let Some(delegations) = &targets.delegations else { return Ok(()) };
     let Children::Roles(children) = &delegations.children else {
         return refuse(role, "hash bins are not readable by all clients");
@@ -92,6 +95,9 @@ fn check_tuf_targets(
     // nobody vouches for, and other clients would believe it before they ask the signers.
     if role.as_str() == RELEASES && !children.is_empty() {
         return refuse(role, "releases must not delegate: every tag in it needs a signer");
+    }
+    if role.as_str() == REVOCATIONS && !children.is_empty() {
+        return refuse(role, "revocations must not delegate: only its own keys deny");
     }
     for child in children {
         check_child(&RoleName::Delegated(child.name.clone()), child)?;
@@ -132,6 +138,12 @@ fn check_child(name: &RoleName, child: &DelegatedRole) -> Result<(), Rejection> 
     }
     if matches!(child.scope, Scope::HashPrefixes(_)) {
         return refuse(name, "clients read path_hash_prefixes in different ways");
+    }
+    if name.as_str() == REVOCATIONS && child.scope != DenyList::scope() {
+        return refuse(name, "revocations speaks for sha256/* and nothing else");
+    }
+    if matches!(name.as_str(), RELEASES | REVOCATIONS) && child.ends.is_some() {
+        return refuse(name, "only the right of a signer can end by itself");
     }
     Ok(())
 }

@@ -49,4 +49,5 @@ sec1 $key sec1-des3 -des3
 sec1 ../keys/p384-secret.pem sec1-p384
 sec1 ../keys/p384-secret.pem sec1-p384-aes256 -aes256
 openssl rsa -traditional -in ../keys/rsa-2048-secret.pem -out openssl-rsa.pem 2>/dev/null
+openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024 -out openssl-rsa-1024.pem 2>/dev/null
 { printf -- '-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n' && cat openssl-sec1.pem; } >openssl-ecparam.pem

@@ -280,9 +280,10 @@ impl From<UploadError> for Refusal {
     fn from(error: UploadError) -> Self {
         match error {
             UploadError::Busy => Self::failed(Code::Unavailable, &error),
-            UploadError::NotMultipart | UploadError::Broken => {
-                Self::with_text(Code::MalformedUpload, error.to_string())
-            }
+            UploadError::NotMultipart
+            | UploadError::NotJson
+            | UploadError::Incomplete
+            | UploadError::Broken => Self::with_text(Code::MalformedUpload, error.to_string()),
             UploadError::Slow => Self::failed(Code::Timeout, &error),
             UploadError::BodyTooLong { .. }
             | UploadError::Endless

@@ -1,14 +1,21 @@
 //! What one record changes in the index: the same for a commit, a replay and a rebuild, and
 //! the same again when it is done twice.
 
-use super::codec::{Commit, Entry, Keys, Remove, Value};
+use std::collections::BTreeMap;
+
+use bulla_keys_schema::names::RepositoryName;
+use bulla_keys_schema::request::RequestId;
+use bulla_keys_schema::time::UtcTime;
+
+use super::codec::{Commit, Entry, Keys, Remove, Request, Value};
 use super::frame::{Location, Record};
 use super::index::{Index, Writes};
 use super::rows::{
-    self, DOCUMENT, HEAD, HeadRow, KEYS, KeysRow, LAST, OperationRow, Renewed, Row, TARGET, VERSION, ValueRow,
+    self, DOCUMENT, HEAD, HeadRow, KEYS, KeysRow, LAST, OperationRow, Renewed, RequestRow, RequestRowState,
+    Row, TARGET, VERSION, ValueRow,
 };
 use crate::store::inspect::{highest, is_replaceable};
-use crate::store::{PublicationKind, StoreError};
+use crate::store::{CLOSED_REQUESTS, Closed, PublicationKind, StoreError};
 
 /// How many renewed timestamps, and as many snapshots where they are replaceable, stay
 /// readable.
@@ -49,6 +56,30 @@ impl View<'_> {
         }
     }
 
+    /// All rows whose keys begin with `prefix`, decoded.
+    ///
+    /// # Errors
+    /// Those of [`Index::row`].
+    pub(super) fn rows<T: Row>(&self, prefix: &[u8]) -> Result<BTreeMap<Vec<u8>, T>, StoreError> {
+        let mut found = BTreeMap::new();
+        for key in self.keys_with(prefix)? {
+            if let Some(row) = self.row(&key)? {
+                found.insert(key, row);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The keys with a prefix that were or will be there.
+    fn keys_with(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
+        let pending = self.writes.range(prefix.to_vec()..).map(|(key, _)| key.clone());
+        let mut keys: Vec<_> = pending.take_while(|key| key.starts_with(prefix)).collect();
+        for entry in self.index.scan(prefix, prefix) {
+            keys.push(entry?.0.to_vec());
+        }
+        Ok(keys)
+    }
+
     /// Notes what a record changes; returns the repository's new head row, if it has one.
     /// `before` is its head row so far; one of another incarnation does not count.
     ///
@@ -62,11 +93,24 @@ impl View<'_> {
     ) -> Result<Option<HeadRow>, StoreError> {
         match entry {
             Entry::Commit(commit) => {
+                if let Some(request) = commit.completes {
+                    let (actor, at) = (&commit.actor, commit.at);
+                    self.close(placed, &commit.repository, request.id, Closed::Published, actor, at)?;
+                }
                 Ok(Some(self.commit(placed, commit, before.filter(|row| row.id == placed.id))))
             }
             Entry::Remove(remove) => self.remove(placed, remove).map(|()| None),
             Entry::Keys(keys) => {
                 self.keys(placed, keys);
+                Ok(None)
+            }
+            Entry::Request(request) => {
+                self.request(placed, request);
+                Ok(None)
+            }
+            Entry::Close(close) => {
+                let (id, how) = (close.request.id, close.how);
+                self.close(placed, &close.repository, id, how, &close.actor, close.at)?;
                 Ok(None)
             }
         }
@@ -138,21 +182,49 @@ impl View<'_> {
         let last = highest(self.row(&key)?, remove.last);
         self.put(key, &last);
         self.writes.insert(rows::named(HEAD, &remove.repository), None);
-        self.writes.insert(rows::named(KEYS, &remove.repository), None);
-        for kind in [VERSION, DOCUMENT, TARGET] {
-            let prefix = rows::of_repository(kind, placed.id);
-            let pending: Vec<Vec<u8>> = self
-                .writes
-                .range(prefix.clone()..)
-                .map(|(key, _)| key.clone())
-                .take_while(|key| key.starts_with(&prefix))
-                .collect();
-            for key in pending {
+        if !remove.keeps_keys {
+            self.writes.insert(rows::named(KEYS, &remove.repository), None);
+        }
+        let documents = [VERSION, DOCUMENT, TARGET].map(|kind| rows::of_repository(kind, placed.id));
+        for prefix in documents.into_iter().chain([rows::requests(&remove.repository)]) {
+            for key in self.keys_with(&prefix)? {
                 self.writes.insert(key, None);
             }
-            for entry in self.index.scan(&prefix, &prefix) {
-                self.writes.insert(entry?.0.to_vec(), None);
-            }
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, placed: Placed, request: &Request) {
+        let state = RequestRowState::Open {
+            revision: request.request.revision,
+            not_after: request.not_after,
+            value: placed_value(placed, &request.value),
+        };
+        let key = rows::request(&request.repository, request.request.id);
+        self.put(key, &RequestRow { seq: placed.seq, state });
+    }
+
+    /// Closes a request and forgets the one that was closed longest ago, if there are too
+    /// many. During a replay later ones may stand there already: what is forgotten because of
+    /// them would be forgotten anyway.
+    fn close(
+        &mut self,
+        placed: Placed,
+        repository: &RepositoryName,
+        id: RequestId,
+        how: Closed,
+        actor: &str,
+        at: UtcTime,
+    ) -> Result<(), StoreError> {
+        let state = RequestRowState::Closed { how, actor: actor.to_owned(), at };
+        self.put(rows::request(repository, id), &RequestRow { seq: placed.seq, state });
+        let rows: BTreeMap<Vec<u8>, RequestRow> = self.rows(&rows::requests(repository))?;
+        let closed = rows.into_iter().filter(|(_, row)| matches!(row.state, RequestRowState::Closed { .. }));
+        let mut closed: Vec<_> = closed.map(|(key, row)| (row.seq, key)).collect();
+        closed.sort_unstable();
+        let forgotten = closed.len().saturating_sub(CLOSED_REQUESTS);
+        for (_, key) in closed.into_iter().take(forgotten) {
+            self.writes.insert(key, None);
         }
         Ok(())
     }

@@ -8,20 +8,22 @@ use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::request::RequestId;
 
 use super::blobs::Blobs;
 use super::checkpoint;
-use super::codec::{self, Commit, Entry, Remove, Value};
+use super::codec::{self, Close, Commit, Entry, Remove, Request, Value};
 use super::frame::{Record, Seal};
 use super::journal::{Cursor, Segments};
 use super::layout::{Layout, OpenError};
 use super::recover::is_fed;
-use super::rows::{self, ValueRow};
+use super::rows::{self, RequestRow, RequestRowState, ValueRow};
 use super::shared::{Shared, decode};
 use super::walk::{Walker, expect_all_segments};
 use crate::store::inspect::{highest, is_replaceable};
 use crate::store::{
-    CheckReport, DocumentRef, LastVersions, OperationId, Position, PublicationKind, StoreError,
+    CheckReport, DocumentRef, LastVersions, OperationId, Position, PublicationKind, RequestState, StoreError,
+    requests,
 };
 
 /// Checks journal and files of a store that no process works on. Changes nothing: the index
@@ -76,6 +78,14 @@ struct Replayed {
     versions: BTreeMap<(RoleName, Version), (Sha256Digest, bool)>,
 }
 
+/// A signing request as its records make it, as long as it is open.
+struct Waiting {
+    seq: u64,
+    revision: u64,
+    digest: Sha256Digest,
+    length: u64,
+}
+
 struct Audit<'a> {
     segments: &'a Segments,
     blobs: &'a Blobs,
@@ -83,6 +93,7 @@ struct Audit<'a> {
     repositories: BTreeMap<RepositoryName, Replayed>,
     removed: BTreeMap<RepositoryName, LastVersions>,
     keys: HashMap<RepositoryName, u64>,
+    requests: BTreeMap<RepositoryName, BTreeMap<RequestId, Waiting>>,
     operations: HashSet<[u8; 16]>,
     blobs_seen: HashSet<Sha256Digest>,
     feed: Vec<u64>,
@@ -97,6 +108,7 @@ impl<'a> Audit<'a> {
             repositories: BTreeMap::new(),
             removed: BTreeMap::new(),
             keys: HashMap::new(),
+            requests: BTreeMap::new(),
             operations: HashSet::new(),
             blobs_seen: HashSet::new(),
             feed: Vec::new(),
@@ -180,6 +192,8 @@ impl<'a> Audit<'a> {
                 (before.checked_add(1) != Some(keys.generation))
                     .then(|| "skips a generation of keys".to_owned())
             }
+            Entry::Request(request) => self.request(record, request),
+            Entry::Close(Close { repository, request, .. }) => self.close(&repository, request),
         };
         if let Some(problem) = problem {
             self.defect(format!("record {} in {} {problem}", record.seq, record.at));
@@ -212,8 +226,9 @@ impl<'a> Audit<'a> {
 
     fn commit(&mut self, record: &Record, commit: Commit) -> Option<String> {
         let repeated = self.repeated(commit.operation);
+        let closed = commit.completes.and_then(|request| self.close(&commit.repository, request));
         let before = self.repositories.get(&commit.repository);
-        let mut problem = repeated;
+        let mut problem = repeated.or(closed);
         if before.map(|found| found.seq) != commit.expected {
             problem = Some("does not build on the state before it".to_owned());
         }
@@ -254,7 +269,10 @@ impl<'a> Audit<'a> {
 
     fn remove(&mut self, record: &Record, remove: &Remove) -> Option<String> {
         let repeated = self.repeated(remove.operation);
-        self.keys.remove(&remove.repository);
+        if !remove.keeps_keys {
+            self.keys.remove(&remove.repository);
+        }
+        self.requests.remove(&remove.repository);
         let earlier = self.removed.get(&remove.repository).copied();
         self.removed.insert(remove.repository.clone(), highest(earlier, remove.last));
         let before = self.repositories.remove(&remove.repository);
@@ -267,6 +285,31 @@ impl<'a> Audit<'a> {
             return Some("remembers other versions than those that it removes".to_owned());
         }
         repeated
+    }
+
+    fn request(&mut self, record: &Record, new: Request) -> Option<String> {
+        let all = self.requests.entry(new.repository).or_default();
+        let state = Waiting {
+            seq: record.seq,
+            revision: new.request.revision,
+            digest: new.value.digest,
+            length: new.value.length,
+        };
+        let length = state.length;
+        let before = all.remove(&new.request.id).map_or(0, |before| before.revision);
+        let others: Vec<_> = all.values().map(|other| other.length).collect();
+        all.insert(new.request.id, state);
+        if before.checked_add(1) != Some(new.request.revision) {
+            return Some("skips a revision of a signing request".to_owned());
+        }
+        requests::fits(others.into_iter(), length).err().map(|error| format!("has no room: {error}"))
+    }
+
+    fn close(&mut self, repository: &RepositoryName, request: RequestState) -> Option<String> {
+        let all = self.requests.get_mut(repository);
+        let closed = all.and_then(|all| all.remove(&request.id)).map(|before| before.revision);
+        (closed != Some(request.revision))
+            .then(|| "closes a signing request in a state that is not the one before it".to_owned())
     }
 
     fn repeated(&mut self, operation: OperationId) -> Option<String> {
@@ -327,6 +370,21 @@ impl<'a> Audit<'a> {
                     None if !quiet || (*may_be_gone && !is_current) => {}
                     _ => defects
                         .push(format!("{name}: {role} version {version} is not in the index as published")),
+                }
+            }
+        }
+        for (name, all) in &self.requests {
+            for (id, waiting) in all {
+                let row: Option<RequestRow> = shared.index.row(&rows::request(name, *id))?;
+                let is_there = row.as_ref().is_some_and(|row| {
+                    let RequestRowState::Open { revision, value, .. } = &row.state else { return false };
+                    row.seq == waiting.seq && *revision == waiting.revision && value.digest == waiting.digest
+                });
+                // A record behind the limit may have changed it.
+                let quiet = shared.progress().cursor.seq == limit;
+                let may_differ = !quiet || row.is_some_and(|row| row.seq > limit);
+                if !is_there && !may_differ {
+                    defects.push(format!("{name}: signing request {id} is not in the index as stored"));
                 }
             }
         }

@@ -6,11 +6,15 @@ use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::request::RequestId;
 use bulla_keys_schema::time::UtcTime;
 
 use super::fields::{Reader, Undecodable, Writer};
 use crate::store::inspect::Inspected;
-use crate::store::{DocumentRef, LastVersions, OperationId, Publication, PublicationKind, Removal};
+use crate::store::{
+    Closed, Closing, DocumentRef, LastVersions, NewRequest, OperationId, Publication, PublicationKind,
+    Removal, RequestState,
+};
 
 /// Values up to this many bytes stand in the journal, longer ones in files of their own:
 /// long records would make every replay read what it does not need.
@@ -21,10 +25,20 @@ const PUBLISH: u8 = 1;
 const RENEW: u8 = 2;
 const REMOVE: u8 = 3;
 const KEYS: u8 = 4;
+const REQUEST: u8 = 5;
+const CLOSE: u8 = 6;
+/// As `PUBLISH`, with the request that it completes behind it.
+const COMPLETE: u8 = 7;
+/// As `REMOVE`, but the online keys stay.
+const REMOVE_KEEPING: u8 = 8;
 const INLINE: u8 = 0;
 const BLOB: u8 = 1;
 const TUF1: u8 = 1;
 const NOTARY1: u8 = 2;
+const PUBLISHED: u8 = 1;
+const CANCELLED: u8 = 2;
+const STALE: u8 = 3;
+const EXPIRED: u8 = 4;
 
 /// What one record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +46,8 @@ pub(super) enum Entry {
     Commit(Commit),
     Remove(Remove),
     Keys(Keys),
+    Request(Request),
+    Close(Close),
 }
 
 /// A publication or renewal; the values themselves stand in the body or in files.
@@ -49,6 +65,7 @@ pub(super) struct Commit {
     pub(super) documents: Vec<Document>,
     pub(super) targets: Vec<Value>,
     pub(super) current: BTreeMap<RoleName, DocumentRef>,
+    pub(super) completes: Option<RequestState>,
 }
 
 /// The end of a repository.
@@ -61,6 +78,7 @@ pub(super) struct Remove {
     pub(super) at: UtcTime,
     /// What the removed head had reached.
     pub(super) last: LastVersions,
+    pub(super) keeps_keys: bool,
 }
 
 /// New sealed online keys.
@@ -69,6 +87,25 @@ pub(super) struct Keys {
     pub(super) repository: RepositoryName,
     pub(super) generation: u64,
     pub(super) sealed: Value,
+}
+
+/// A new state of a signing request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) repository: RepositoryName,
+    pub(super) request: RequestState,
+    pub(super) not_after: UtcTime,
+    pub(super) value: Value,
+}
+
+/// The end of a signing request that led to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Close {
+    pub(super) repository: RepositoryName,
+    pub(super) request: RequestState,
+    pub(super) how: Closed,
+    pub(super) actor: String,
+    pub(super) at: UtcTime,
 }
 
 /// A document of a commit.
@@ -100,26 +137,30 @@ impl Entry {
             Self::Commit(commit) => &commit.repository,
             Self::Remove(remove) => &remove.repository,
             Self::Keys(keys) => &keys.repository,
+            Self::Request(request) => &request.repository,
+            Self::Close(close) => &close.repository,
         }
     }
 
     /// Every value the record brings.
     pub(super) fn values(&self) -> impl Iterator<Item = &Value> {
-        let (documents, targets, sealed) = match self {
+        let (documents, targets, other) = match self {
             Self::Commit(commit) => (commit.documents.as_slice(), commit.targets.as_slice(), None),
-            Self::Remove(_) => (&[][..], &[][..], None),
+            Self::Remove(_) | Self::Close(_) => (&[][..], &[][..], None),
             Self::Keys(keys) => (&[][..], &[][..], Some(&keys.sealed)),
+            Self::Request(request) => (&[][..], &[][..], Some(&request.value)),
         };
-        documents.iter().map(|document| &document.value).chain(targets).chain(sealed)
+        documents.iter().map(|document| &document.value).chain(targets).chain(other)
     }
 }
 
 /// Encodes a publication; the entry tells where in the body its values are.
 pub(super) fn encode_commit(publication: &Publication, inspected: &Inspected) -> (Commit, Vec<u8>) {
     let (at, renew_at) = (publication.at.plus_seconds(0), publication.renew_at.plus_seconds(0));
-    let kind = match publication.kind {
-        PublicationKind::Publish => PUBLISH,
-        PublicationKind::Renew => RENEW,
+    let kind = match (publication.kind, publication.completes) {
+        (PublicationKind::Publish, None) => PUBLISH,
+        (PublicationKind::Publish, Some(_)) => COMPLETE,
+        (PublicationKind::Renew, _) => RENEW,
     };
     let mut out = Writer(vec![VERSION, kind]);
     out.text(publication.repository.as_str());
@@ -146,6 +187,10 @@ pub(super) fn encode_commit(publication: &Publication, inspected: &Inspected) ->
         out.bytes(reference.digest.as_bytes());
         out.u64(reference.length);
     }
+    let completes = publication.completes.filter(|_| kind == COMPLETE);
+    if let Some(request) = completes {
+        out.request(request);
+    }
     let commit = Commit {
         repository: publication.repository.clone(),
         dialect: publication.dialect,
@@ -158,6 +203,7 @@ pub(super) fn encode_commit(publication: &Publication, inspected: &Inspected) ->
         documents,
         targets,
         current: publication.current.clone(),
+        completes,
     };
     (commit, out.0)
 }
@@ -165,7 +211,7 @@ pub(super) fn encode_commit(publication: &Publication, inspected: &Inspected) ->
 /// Encodes the removal of a head that had reached `last`.
 pub(super) fn encode_remove(removal: &Removal, last: LastVersions) -> (Remove, Vec<u8>) {
     let at = removal.at.plus_seconds(0);
-    let mut out = Writer(vec![VERSION, REMOVE]);
+    let mut out = Writer(vec![VERSION, if removal.keeps_keys { REMOVE_KEEPING } else { REMOVE }]);
     out.text(removal.repository.as_str());
     out.u64(removal.expected.0);
     out.bytes(&removal.operation.0);
@@ -179,6 +225,7 @@ pub(super) fn encode_remove(removal: &Removal, last: LastVersions) -> (Remove, V
         actor: removal.actor.clone(),
         at,
         last,
+        keeps_keys: removal.keeps_keys,
     };
     (remove, out.0)
 }
@@ -190,6 +237,36 @@ pub(super) fn encode_keys(repository: &RepositoryName, generation: u64, sealed: 
     out.u64(generation);
     let sealed = out.value(Sha256Digest::of(sealed), sealed);
     (Keys { repository: repository.clone(), generation, sealed }, out.0)
+}
+
+/// Encodes the state `revision` of a signing request.
+pub(super) fn encode_request(new: &NewRequest, revision: u64) -> (Request, Vec<u8>) {
+    let (request, not_after) = (RequestState { id: new.id, revision }, new.not_after.plus_seconds(0));
+    let mut out = Writer(vec![VERSION, REQUEST]);
+    out.text(new.repository.as_str());
+    out.request(request);
+    out.time(not_after);
+    let value = out.value(Sha256Digest::of(&new.bytes), &new.bytes);
+    (Request { repository: new.repository.clone(), request, not_after, value }, out.0)
+}
+
+/// Encodes the end of a signing request.
+pub(super) fn encode_close(closing: &Closing) -> (Close, Vec<u8>) {
+    let at = closing.at.plus_seconds(0);
+    let mut out = Writer(vec![VERSION, CLOSE]);
+    out.text(closing.repository.as_str());
+    out.request(closing.request);
+    out.0.push(closed_byte(closing.how));
+    out.text(&closing.actor);
+    out.time(at);
+    let close = Close {
+        repository: closing.repository.clone(),
+        request: closing.request,
+        how: closing.how,
+        actor: closing.actor.clone(),
+        at,
+    };
+    (close, out.0)
 }
 
 /// Reads a body back.
@@ -204,13 +281,31 @@ pub(super) fn decode(body: &[u8]) -> Result<Entry, Undecodable> {
     let entry = match input.u8()? {
         PUBLISH => Entry::Commit(decode_commit(&mut input, PublicationKind::Publish)?),
         RENEW => Entry::Commit(decode_commit(&mut input, PublicationKind::Renew)?),
-        REMOVE => Entry::Remove(Remove {
+        COMPLETE => {
+            let commit = decode_commit(&mut input, PublicationKind::Publish)?;
+            Entry::Commit(Commit { completes: Some(input.request()?), ..commit })
+        }
+        kind @ (REMOVE | REMOVE_KEEPING) => Entry::Remove(Remove {
             repository: input.parsed()?,
             expected: input.u64()?,
             operation: OperationId(input.array()?),
             actor: input.text()?.to_owned(),
             at: input.time()?,
             last: input.last_versions()?,
+            keeps_keys: kind == REMOVE_KEEPING,
+        }),
+        REQUEST => Entry::Request(Request {
+            repository: input.parsed()?,
+            request: input.request()?,
+            not_after: input.time()?,
+            value: input.value()?,
+        }),
+        CLOSE => Entry::Close(Close {
+            repository: input.parsed()?,
+            request: input.request()?,
+            how: closed_of(input.u8()?)?,
+            actor: input.text()?.to_owned(),
+            at: input.time()?,
         }),
         KEYS => Entry::Keys(Keys {
             repository: input.parsed()?,
@@ -260,6 +355,7 @@ fn decode_commit(input: &mut Reader<'_>, kind: PublicationKind) -> Result<Commit
         documents,
         targets,
         current,
+        completes: None,
     })
 }
 
@@ -278,7 +374,33 @@ const fn dialect_of(byte: u8) -> Result<Dialect, Undecodable> {
     }
 }
 
+/// How a request ended, as one byte of a record or row.
+pub(super) const fn closed_byte(how: Closed) -> u8 {
+    match how {
+        Closed::Published => PUBLISHED,
+        Closed::Cancelled => CANCELLED,
+        Closed::Stale => STALE,
+        Closed::Expired => EXPIRED,
+    }
+}
+
+/// The inverse of [`closed_byte`].
+pub(super) const fn closed_of(byte: u8) -> Result<Closed, Undecodable> {
+    match byte {
+        PUBLISHED => Ok(Closed::Published),
+        CANCELLED => Ok(Closed::Cancelled),
+        STALE => Ok(Closed::Stale),
+        EXPIRED => Ok(Closed::Expired),
+        _ => Err(Undecodable),
+    }
+}
+
 impl Writer {
+    fn request(&mut self, request: RequestState) {
+        self.bytes(request.id.as_bytes());
+        self.u64(request.revision);
+    }
+
     fn value(&mut self, digest: Sha256Digest, bytes: &[u8]) -> Value {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.bytes(digest.as_bytes());
@@ -295,6 +417,10 @@ impl Writer {
 }
 
 impl Reader<'_> {
+    fn request(&mut self) -> Result<RequestState, Undecodable> {
+        Ok(RequestState { id: RequestId::from_bytes(self.array()?), revision: self.u64()? })
+    }
+
     fn value(&mut self) -> Result<Value, Undecodable> {
         let digest = Sha256Digest::from_bytes(self.array()?);
         let length = self.u64()?;
@@ -351,6 +477,9 @@ mod tests {
             renew_at: UtcTime::from_unix_seconds(i64::try_from(seed).unwrap() * 1_000).unwrap(),
             actor: "a\u{e9}".repeat(size(3) % 40),
             at: UtcTime::from_unix_seconds(-5).unwrap(),
+            completes: seed
+                .is_multiple_of(4)
+                .then_some(RequestState { id: RequestId::from_bytes([8; 16]), revision: seed }),
         }
     }
 
@@ -364,16 +493,33 @@ mod tests {
         }
         let repository: RepositoryName = "example.com/r".parse().unwrap();
         let (operation, at) = (OperationId([3; 16]), UtcTime::from_unix_seconds(9).unwrap());
-        let removal = Removal {
-            repository: repository.clone(),
-            expected: HeadToken(7),
-            operation,
-            actor: "x".into(),
-            at,
-        };
         let [timestamp, snapshot] = [9, 4].map(|number| Version::new(number).unwrap());
-        let (remove, body) = encode_remove(&removal, LastVersions { timestamp, snapshot });
-        all.push((Entry::Remove(remove), body));
+        for keeps_keys in [true, false] {
+            let removal = Removal {
+                repository: repository.clone(),
+                expected: HeadToken(7),
+                operation,
+                actor: "x".into(),
+                at,
+                keeps_keys,
+            };
+            let (remove, body) = encode_remove(&removal, LastVersions { timestamp, snapshot });
+            all.push((Entry::Remove(remove), body));
+        }
+        let request = RequestState { id: RequestId::from_bytes([6; 16]), revision: 5 };
+        for how in [Closed::Published, Closed::Cancelled, Closed::Stale, Closed::Expired] {
+            let actor = "somebody".into();
+            let (close, body) =
+                encode_close(&Closing { repository: repository.clone(), request, how, actor, at });
+            all.push((Entry::Close(close), body));
+        }
+        for length in [0, 40, 5_000] {
+            let bytes = Bytes::from(vec![7; length]);
+            let (id, repository) = (request.id, repository.clone());
+            let new = NewRequest { repository, id, expected: Some(4), not_after: at, bytes };
+            let (request, body) = encode_request(&new, 5);
+            all.push((Entry::Request(request), body));
+        }
         for length in [0, 40, 5_000] {
             let (keys, body) = encode_keys(&repository, 3, &vec![5; length]);
             all.push((Entry::Keys(keys), body));

@@ -3,7 +3,7 @@
 //! anybody see them. While more commits are being made ready than it has, it waits a moment
 //! for them; it never waits for nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
@@ -16,18 +16,18 @@ use tokio::sync::oneshot;
 
 use super::apply::{Placed, View};
 use super::checkpoint::Progress;
-use super::codec::{Commit, Entry};
+use super::codec::{self, Commit, Entry};
 use super::frame::{BODY_MAX, Location, NewRecord, framed_len};
 use super::heads::Current;
 use super::index::Writes;
 use super::journal::{Cursor, Writer};
 use super::layout::fatal;
-use super::rows::{self, KeysRow, OperationRow, Row as _, StateRow, ValueRow};
+use super::rows::{self, KeysRow, OperationRow, RequestRow, RequestRowState, Row as _, StateRow, ValueRow};
 use super::shared::Shared;
 use crate::store::inspect;
 use crate::store::{
     DocumentRef, Head, HeadToken, OperationId, Position, Publication, PublicationKind, PublishError,
-    Published, StoreError,
+    Published, RequestState, StoreError, requests,
 };
 
 /// Most commits in one group.
@@ -254,6 +254,9 @@ impl Group<'_> {
                     return Err(PublishError::Conflict { current: token });
                 }
                 self.fits(commit, before)?;
+                if let Some(request) = commit.completes {
+                    self.expect_request(&commit.repository, request, token)?;
+                }
                 Ok(Decision::Accepted(id))
             }
             Entry::Remove(remove) => {
@@ -272,7 +275,48 @@ impl Group<'_> {
                 }
                 Ok(Decision::Accepted(Some(id.unwrap_or(0))))
             }
+            Entry::Request(request) => {
+                self.takes_request(request, token)?;
+                Ok(Decision::Accepted(Some(id.unwrap_or(0))))
+            }
+            Entry::Close(close) => {
+                self.expect_request(&close.repository, close.request, token)?;
+                Ok(Decision::Accepted(Some(id.unwrap_or(0))))
+            }
         }
+    }
+
+    /// Whether a request is open in this very state (G11).
+    fn expect_request(
+        &self,
+        repository: &RepositoryName,
+        request: RequestState,
+        current: Option<HeadToken>,
+    ) -> Result<(), PublishError> {
+        let row: Option<RequestRow> = self.view.row(&rows::request(repository, request.id))?;
+        match row.map(|row| row.state) {
+            Some(RequestRowState::Open { revision, .. }) if revision == request.revision => Ok(()),
+            _ => Err(PublishError::Conflict { current }),
+        }
+    }
+
+    /// Whether a request builds on what is stored (G11) and has room.
+    fn takes_request(&self, new: &codec::Request, current: Option<HeadToken>) -> Result<(), PublishError> {
+        let key = rows::request(&new.repository, new.request.id);
+        let mut others: BTreeMap<Vec<u8>, RequestRow> = self.view.rows(&rows::requests(&new.repository))?;
+        let stored = match others.remove(&key).map(|row| row.state) {
+            None => Some(0),
+            Some(RequestRowState::Open { revision, .. }) => Some(revision),
+            Some(RequestRowState::Closed { .. }) => None,
+        };
+        if stored.and_then(|revision| revision.checked_add(1)) != Some(new.request.revision) {
+            return Err(PublishError::Conflict { current });
+        }
+        let lengths = others.into_values().filter_map(|row| match row.state {
+            RequestRowState::Open { value, .. } => Some(value.length),
+            RequestRowState::Closed { .. } => None,
+        });
+        requests::fits(lengths, new.value.length)
     }
 
     /// Whether the operation was committed before (G8).

@@ -10,7 +10,9 @@ use rustix::fs::FlockOperation;
 use crate::store::StoreError;
 
 /// What `FORMAT` holds. Another text means another program must be used.
-const FORMAT: &str = "bulla store 2\n";
+const FORMAT: &str = "bulla store 3\n";
+/// The format before there were signing requests: the same without some kinds of records.
+const FORMAT_BEFORE: &str = "bulla store 2\n";
 
 /// The places inside a store's folder.
 #[derive(Clone, Debug)]
@@ -144,7 +146,7 @@ impl Layout {
             }
             other => other?,
         };
-        if format != FORMAT {
+        if format != FORMAT && format != FORMAT_BEFORE {
             let found = format.lines().next().unwrap_or_default().escape_debug().to_string();
             return Err(OpenError::Format { path, found });
         }
@@ -154,6 +156,18 @@ impl Layout {
             return Err(OpenError::NotAStore { path, what: "its file store-id holds no store id" });
         }
         Ok(id.to_owned())
+    }
+
+    /// Writes the present format into an older store, which must be locked: the program that
+    /// wrote it would take the new kinds of records for damage.
+    ///
+    /// # Errors
+    /// `FORMAT` cannot be read or written.
+    pub(super) fn upgrade(&self) -> Result<(), OpenError> {
+        if read_short(&self.format())? == FORMAT_BEFORE {
+            write_whole(&self.format(), FORMAT.as_bytes())?;
+        }
+        Ok(())
     }
 }
 

@@ -47,6 +47,7 @@ use async_trait::async_trait;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::request::RequestId;
 use bulla_keys_schema::time::UtcTime;
 use bytes::Bytes;
 
@@ -58,8 +59,9 @@ pub use restore::{RestoreError, Restored, restore};
 
 use super::inspect::{self, Inspected};
 use super::{
-    Announcement, Change, CheckReport, Head, HeadToken, LastVersions, OperationId, Position, Publication,
-    PublishError, Published, Removal, SealedOnlineKeys, StoreError, TrustStore,
+    Announcement, Change, CheckReport, Closing, Head, HeadToken, LastVersions, NewRequest, OpenRequest,
+    OperationId, Position, Publication, PublishError, Published, Removal, SealedOnlineKeys, StoreError,
+    StoredRequest, TrustStore,
 };
 use codec::{Entry, INLINE_BYTES};
 use commit::{Committer, Request, new_timestamp, replayed};
@@ -297,17 +299,55 @@ impl TrustStore for EmbeddedStore {
         sealed: Bytes,
     ) -> Result<u64, PublishError> {
         let running = self.writable()?;
-        let generation = expected
-            .unwrap_or(0)
-            .checked_add(1)
-            .filter(|_| expected != Some(0))
-            .ok_or(PublishError::Conflict { current: None })?;
+        let generation = next_count(expected)?;
         let (keys, body) = codec::encode_keys(repository, generation, &sealed);
         if sealed.len() > INLINE_BYTES {
             let digest = keys.sealed.digest;
             self.blocking(move |shared| shared.blobs.store(digest, &sealed)).await??;
         }
         Self::submit(running, Entry::Keys(keys), body, None).await.map(|_| generation)
+    }
+
+    async fn open_requests(&self, repository: &RepositoryName) -> Result<Vec<OpenRequest>, StoreError> {
+        read::open_requests(&self.running()?.shared, repository)
+    }
+
+    async fn request(
+        &self,
+        repository: &RepositoryName,
+        id: RequestId,
+    ) -> Result<Option<StoredRequest>, StoreError> {
+        let repository = repository.clone();
+        self.blocking(move |shared| read::request(shared, &repository, id)).await?
+    }
+
+    async fn put_request(&self, request: NewRequest) -> Result<u64, PublishError> {
+        let running = self.writable()?;
+        let revision = next_count(request.expected)?;
+        // The committer decides again; what is refused already here leaves no file behind.
+        read::fits(&running.shared, &request)?;
+        let (new, body) = codec::encode_request(&request, revision);
+        if request.bytes.len() > INLINE_BYTES {
+            let digest = new.value.digest;
+            self.blocking(move |shared| shared.blobs.store(digest, &request.bytes)).await??;
+        }
+        Self::submit(running, Entry::Request(new), body, None).await.map(|_| revision)
+    }
+
+    async fn close_request(&self, closing: Closing) -> Result<(), PublishError> {
+        let running = self.writable()?;
+        inspect::actor(&closing.actor)?;
+        let (close, body) = codec::encode_close(&closing);
+        Self::submit(running, Entry::Close(close), body, None).await.map(drop)
+    }
+
+    async fn with_requests(
+        &self,
+        after: Option<&RepositoryName>,
+        max: usize,
+    ) -> Result<Vec<RepositoryName>, StoreError> {
+        let after = after.cloned();
+        self.blocking(move |shared| read::with_requests(shared, after.as_ref(), max)).await?
     }
 
     async fn check(&self) -> Result<CheckReport, StoreError> {
@@ -368,6 +408,15 @@ fn early_answer(
     // The index knows an operation before its head can be seen.
     let row: Option<OperationRow> = shared.index.row(&rows::operation(operation))?;
     row.map_or(Err(PublishError::Conflict { current }), |row| replayed(&row, repository))
+}
+
+/// The generation or revision after `expected`, which counts from 1.
+///
+/// # Errors
+/// [`PublishError::Conflict`]: nothing has the expected one.
+fn next_count(expected: Option<u64>) -> Result<u64, PublishError> {
+    let next = expected.unwrap_or(0).checked_add(1).filter(|_| expected != Some(0));
+    next.ok_or(PublishError::Conflict { current: None })
 }
 
 fn store_long(shared: &Shared, inspected: &Inspected) -> Result<(), StoreError> {

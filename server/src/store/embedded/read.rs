@@ -3,12 +3,16 @@
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::request::RequestId;
 
 use super::codec::Entry;
 use super::frame::{Location, Record};
-use super::rows::{self, Row as _, ValueRow};
+use super::rows::{self, RequestRow, RequestRowState, Row as _, ValueRow};
 use super::shared::{Shared, read_record};
-use crate::store::{Change, ChangeKind, Position, StoreError};
+use crate::store::{
+    Change, ChangeKind, ClosedRequest, NewRequest, OpenRequest, Position, PublishError, RequestState,
+    StoreError, StoredRequest, requests,
+};
 
 /// Where a document is.
 ///
@@ -65,6 +69,90 @@ pub(super) fn changes(shared: &Shared, after: Position, max: usize) -> Result<Ve
     Ok(changes)
 }
 
+/// The open signing requests of a repository.
+///
+/// # Errors
+/// The index cannot be read.
+pub(super) fn open_requests(
+    shared: &Shared,
+    repository: &RepositoryName,
+) -> Result<Vec<OpenRequest>, StoreError> {
+    let prefix = rows::requests(repository);
+    let mut found = Vec::new();
+    for row in shared.index.scan(&prefix, &prefix) {
+        let (key, value) = row?;
+        let (id, row) = request_row(&key, &value).map(|(_, id, row)| (id, row))?;
+        found.extend(open_request(id, &row).map(|(open, _)| open));
+    }
+    Ok(found)
+}
+
+/// One signing request with its bytes.
+///
+/// # Errors
+/// The index or the bytes cannot be read.
+pub(super) fn request(
+    shared: &Shared,
+    repository: &RepositoryName,
+    id: RequestId,
+) -> Result<Option<StoredRequest>, StoreError> {
+    let Some(row) = shared.index.row::<RequestRow>(&rows::request(repository, id))? else { return Ok(None) };
+    if let Some((open, value)) = open_request(id, &row) {
+        let bytes = shared.value(&value)?;
+        return Ok(Some(StoredRequest::Open { open, bytes }));
+    }
+    let RequestRowState::Closed { how, actor, at } = row.state else { return Ok(None) };
+    let position = Position(row.seq);
+    Ok(Some(StoredRequest::Closed(ClosedRequest { how, position, actor, at })))
+}
+
+/// Repositories with open signing requests.
+///
+/// # Errors
+/// The index cannot be read.
+pub(super) fn with_requests(
+    shared: &Shared,
+    after: Option<&RepositoryName>,
+    max: usize,
+) -> Result<Vec<RepositoryName>, StoreError> {
+    let from = after.map_or_else(|| vec![rows::REQUEST], rows::behind_requests);
+    let mut found: Vec<RepositoryName> = Vec::new();
+    for row in shared.index.scan(&[rows::REQUEST], &from) {
+        let (key, value) = row?;
+        let (name, id, row) = request_row(&key, &value)?;
+        if open_request(id, &row).is_none() || found.last() == Some(&name) {
+            continue;
+        }
+        if found.len() == max {
+            break;
+        }
+        found.push(name);
+    }
+    Ok(found)
+}
+
+/// Whether a request has room as far as one can tell before its turn.
+///
+/// # Errors
+/// [`PublishError::Full`], or the index cannot be read.
+pub(super) fn fits(shared: &Shared, new: &NewRequest) -> Result<(), PublishError> {
+    let others = open_requests(shared, &new.repository)?;
+    let others = others.into_iter().filter(|open| open.request.id != new.id);
+    requests::fits(others.map(|open| open.length), u64::try_from(new.bytes.len()).unwrap_or(u64::MAX))
+}
+
+fn request_row(key: &[u8], value: &[u8]) -> Result<(RepositoryName, RequestId, RequestRow), StoreError> {
+    let decoded = rows::request_key(key).and_then(|(name, id)| Ok((name, id, RequestRow::decode(value)?)));
+    decoded.map_err(|error| super::index::damaged(key, error))
+}
+
+/// An open request, and where its bytes are; `None` for a closed one.
+fn open_request(id: RequestId, row: &RequestRow) -> Option<(OpenRequest, ValueRow)> {
+    let RequestRowState::Open { revision, not_after, value } = row.state else { return None };
+    let request = RequestState { id, revision };
+    Some((OpenRequest { request, not_after, length: value.length }, value))
+}
+
 /// A record as the feed shows it; `None` if it does not belong there.
 fn change_of(record: &Record, entry: Entry) -> Option<Change> {
     if !super::recover::is_fed(&entry) {
@@ -79,7 +167,7 @@ fn change_of(record: &Record, entry: Entry) -> Option<Change> {
         Entry::Remove(remove) => {
             (remove.repository, ChangeKind::Removed, remove.actor, remove.at, Vec::new())
         }
-        Entry::Keys(_) => return None,
+        Entry::Keys(_) | Entry::Request(_) | Entry::Close(_) => return None,
     };
     let position = Position(record.seq);
     Some(Change { position, repository, kind, actor, at, documents, chain: record.chain })

@@ -21,7 +21,7 @@ use super::index::{Index, Writes, guarded};
 use super::journal::{Cursor, Segments, Writer};
 use super::layout::{Layout, OpenError, at, beside, sync_folder};
 use super::mark::{Mark, WentBack, default_mark};
-use super::rows::{self, HeadRow, KeysRow, OperationRow, Row, StateRow, ValueRow};
+use super::rows::{self, HeadRow, KeysRow, OperationRow, RequestRow, Row, StateRow, ValueRow};
 use super::shared::{Shared, decode, read_record, read_value};
 use super::walk::{Walker, expect_all_segments};
 use super::{Options, keeper};
@@ -46,6 +46,7 @@ pub(super) fn open(layout: Layout, options: &Options) -> Result<Opened, OpenErro
     let lock = layout.lock()?;
     layout.prepare()?;
     let store_id = layout.identify()?;
+    layout.upgrade()?;
     let segments = Segments::new(layout.journal(), Seal::new(&store_id));
     let blobs = Blobs::new(layout.blobs());
     blobs.clear_temporary()?;
@@ -233,7 +234,7 @@ pub(super) const fn is_fed(entry: &Entry) -> bool {
     match entry {
         Entry::Commit(commit) => matches!(commit.kind, PublicationKind::Publish),
         Entry::Remove(_) => true,
-        Entry::Keys(_) => false,
+        Entry::Keys(_) | Entry::Request(_) | Entry::Close(_) => false,
     }
 }
 
@@ -261,6 +262,7 @@ fn scan(index: &Index, state: &StateRow) -> Result<(), StoreError> {
             Some(&rows::OPERATION) => OperationRow::decode(&value).map(drop),
             Some(&rows::KEYS) => KeysRow::decode(&value).map(drop),
             Some(&rows::LAST) => LastVersions::decode(&value).map(drop),
+            Some(&rows::REQUEST) => RequestRow::decode(&value).and(rows::request_key(&key)).map(drop),
             Some(&rows::STATE) => StateRow::decode(&value).map(drop),
             _ => Err(Undecodable),
         };

@@ -7,10 +7,13 @@
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::request::RequestId;
+use bulla_keys_schema::time::UtcTime;
 
+use super::codec::{closed_byte, closed_of};
 use super::fields::{Reader, Undecodable, Writer};
 use super::frame::Location;
-use crate::store::{LastVersions, OperationId};
+use crate::store::{Closed, LastVersions, OperationId};
 
 /// Head rows: name to [`HeadRow`].
 pub(super) const HEAD: u8 = b'h';
@@ -28,6 +31,8 @@ pub(super) const OPERATION: u8 = b'o';
 pub(super) const KEYS: u8 = b'k';
 /// Removed repositories: name to [`LastVersions`].
 pub(super) const LAST: u8 = b'l';
+/// Signing requests: name and id to [`RequestRow`].
+pub(super) const REQUEST: u8 = b'r';
 /// What the index says of itself: one [`StateRow`].
 pub(super) const STATE: u8 = b'm';
 
@@ -74,6 +79,21 @@ pub(super) struct KeysRow {
     pub(super) sealed: ValueRow,
 }
 
+/// A signing request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RequestRow {
+    /// The record that made this state.
+    pub(super) seq: u64,
+    pub(super) state: RequestRowState,
+}
+
+/// Whether a signing request still waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RequestRowState {
+    Open { revision: u64, not_after: UtcTime, value: ValueRow },
+    Closed { how: Closed, actor: String, at: UtcTime },
+}
+
 /// How far the index has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StateRow {
@@ -93,6 +113,33 @@ pub(super) fn feed(seq: u64) -> Vec<u8> {
 
 pub(super) fn operation(operation: OperationId) -> Vec<u8> {
     joined(OPERATION, &[&operation.0])
+}
+
+/// What the keys of all requests of one repository begin with. Its name holds no control
+/// characters, so a zero byte ends it.
+pub(super) fn requests(name: &RepositoryName) -> Vec<u8> {
+    joined(REQUEST, &[name.as_str().as_bytes(), &[0]])
+}
+
+pub(super) fn request(name: &RepositoryName, id: RequestId) -> Vec<u8> {
+    joined(REQUEST, &[name.as_str().as_bytes(), &[0], id.as_bytes()])
+}
+
+/// Behind the requests of one repository, before those of the next.
+pub(super) fn behind_requests(name: &RepositoryName) -> Vec<u8> {
+    joined(REQUEST, &[name.as_str().as_bytes(), &[1]])
+}
+
+/// The repository and the id in the key of a request.
+pub(super) fn request_key(key: &[u8]) -> Result<(RepositoryName, RequestId), Undecodable> {
+    let mut input = Reader::new(key);
+    input.u8()?;
+    let name = input.take(key.len().checked_sub(18).ok_or(Undecodable)?)?;
+    let name = str::from_utf8(name).map_err(|_| Undecodable)?.parse().map_err(|_| Undecodable)?;
+    if input.u8()? != 0 {
+        return Err(Undecodable);
+    }
+    Ok((name, RequestId::from_bytes(input.array()?)))
 }
 
 /// Role names hold no control characters, so a zero byte ends them.
@@ -190,6 +237,42 @@ impl Row for KeysRow {
 
     fn get(input: &mut Reader<'_>) -> Result<Self, Undecodable> {
         Ok(Self { generation: input.u64()?, sealed: ValueRow::get(input)? })
+    }
+}
+
+impl Row for RequestRow {
+    fn put(&self, out: &mut Writer) {
+        out.u64(self.seq);
+        match &self.state {
+            RequestRowState::Open { revision, not_after, value } => {
+                out.0.push(0);
+                out.u64(*revision);
+                out.time(*not_after);
+                value.put(out);
+            }
+            RequestRowState::Closed { how, actor, at } => {
+                out.0.push(closed_byte(*how));
+                out.text(actor);
+                out.time(*at);
+            }
+        }
+    }
+
+    fn get(input: &mut Reader<'_>) -> Result<Self, Undecodable> {
+        let seq = input.u64()?;
+        let state = match input.u8()? {
+            0 => RequestRowState::Open {
+                revision: input.u64()?,
+                not_after: input.time()?,
+                value: ValueRow::get(input)?,
+            },
+            how => RequestRowState::Closed {
+                how: closed_of(how)?,
+                actor: input.text()?.to_owned(),
+                at: input.time()?,
+            },
+        };
+        Ok(Self { seq, state })
     }
 }
 
