@@ -26,7 +26,7 @@ use crate::adapter::system_clock::SystemClock;
 use crate::adapter::tty::Tty;
 use crate::adapter::tuf_http::TufHttp;
 use crate::adapter::unattended::Unattended;
-pub use crate::adapter::unattended::VARIABLE as PASSPHRASE;
+pub use crate::adapter::unattended::{VARIABLE as PASSPHRASE, variable_for};
 use crate::config::{ConfigFile, OutputFormat, ServerUrl};
 use crate::flow::Ports;
 use crate::flow::key::KeyPorts;

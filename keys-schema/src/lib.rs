@@ -15,6 +15,7 @@
     )
 )]
 
+pub mod attest;
 pub mod author;
 pub mod backup;
 pub mod canonical;

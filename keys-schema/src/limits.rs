@@ -58,3 +58,9 @@ pub const REQUEST_DOCUMENTS: usize = 34;
 pub const REQUEST_SECONDS: i64 = 90 * 24 * 60 * 60;
 /// Longest free text in a signing request, in characters.
 pub const REQUEST_TEXT: usize = 500;
+/// Largest report of a scanner, in bytes.
+pub const REPORT_BYTES: usize = 16 * 1024 * 1024;
+/// How deep arrays and objects may lie in each other in a report.
+pub const REPORT_DEPTH: usize = 64;
+/// Values in a report: names of members are not counted, containers are.
+pub const REPORT_VALUES: usize = 1_000_000;

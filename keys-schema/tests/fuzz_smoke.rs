@@ -134,6 +134,26 @@ const SEEDS: &[(&str, &str)] = &[
     ("notary_role", "targets/root\nroot"),
     ("notary_time", "2030-01-02T03:04:05.123456789+02:00"),
     (
+        "scan_cosign_vuln",
+        r#"{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"0707070707070707070707070707070707070707070707070707070707070707"}}],"predicateType":"https://cosign.sigstore.dev/attestation/vuln/v1","predicate":{"invocation":{"parameters":["--severity=HIGH"]},"scanner":{"version":"1","result":{"SchemaVersion":2,"CreatedAt":"2030-01-02T03:04:05Z","ArtifactType":"container_image","Metadata":{"OS":{"EOSL":true},"ImageID":"sha256:0707070707070707070707070707070707070707070707070707070707070707","RepoDigests":["a/b@sha256:0707070707070707070707070707070707070707070707070707070707070707"]},"Results":[{"Class":"os-pkgs","Vulnerabilities":[{"VulnerabilityID":"CVE-1","Severity":"HIGH"}],"Secrets":[{}],"Misconfigurations":[{"Status":"FAIL"}]}]}},"metadata":{"scanStartedOn":"2030-01-02T03:04:05Z","scanFinishedOn":"2030-01-02T03:04:05Z"}}}"#,
+    ),
+    (
+        "scan_cyclonedx",
+        r#"{"bomFormat":"CycloneDX","metadata":{"timestamp":"2030-01-02T03:04:05+01:00","tools":{"components":[{"name":"t","version":"1"}]},"component":{"type":"container","version":"1","purl":"pkg:oci/a@sha256%3A0707070707070707070707070707070707070707070707070707070707070707?x=y","properties":[{"name":"aquasecurity:trivy:ImageID","value":"sha256:0707070707070707070707070707070707070707070707070707070707070707"}]}},"vulnerabilities":[{"id":"CVE-1","ratings":[{"severity":"low","method":"CVSSv31","score":8.2}],"affects":[{"ref":"a"}]}]}"#,
+    ),
+    (
+        "scan_grype",
+        r#"{"matches":[{"vulnerability":{"id":"CVE-1","severity":"Low"}}],"ignoredMatches":[],"source":{"type":"image","target":{"manifestDigest":"sha256:0707070707070707070707070707070707070707070707070707070707070707","repoDigests":["a/b@sha256:0707070707070707070707070707070707070707070707070707070707070707"],"imageID":""}},"descriptor":{"name":"grype","version":"1","timestamp":"2030-01-02T03:04:05Z","db":{"status":{"built":"2030-01-02T03:04:05Z"}}}}"#,
+    ),
+    (
+        "scan_sarif",
+        r#"{"version":"2.1.0","runs":[{"tool":{"driver":{"name":"t","rules":[{"id":"C","help":{"text":"x\nSeverity: low\n"},"properties":{"tags":["vulnerability"],"security-severity":"8.2"}}]}},"invocations":[{"executionSuccessful":true,"endTimeUtc":"2030-01-02T03:04:05Z"}],"results":[{"ruleId":"C","ruleIndex":0},{"rule":{"id":"C","index":-1}}],"properties":{"imageID":"sha256:0707070707070707070707070707070707070707070707070707070707070707","repoDigests":[]}}]}"#,
+    ),
+    (
+        "scan_trivy",
+        r#"{"SchemaVersion":2,"CreatedAt":"2030-01-02T03:04:05Z","ArtifactType":"container_image","Metadata":{"OS":{"EOSL":true},"ImageID":"sha256:0707070707070707070707070707070707070707070707070707070707070707","RepoDigests":["a/b@sha256:0707070707070707070707070707070707070707070707070707070707070707"]},"Results":[{"Class":"os-pkgs","Vulnerabilities":[{"VulnerabilityID":"CVE-1","Severity":"HIGH"}],"Secrets":[{}],"Misconfigurations":[{"Status":"FAIL"}]}]}"#,
+    ),
+    (
         "signatures",
         r#"{"schema_version":1,"kind":"signatures","request":"00112233445566778899aabbccddeeff","repository":"a/b","signatures":[{"role":"root","payload_sha256":"0101010101010101010101010101010101010101010101010101010101010101","key":"0202020202020202020202020202020202020202020202020202020202020202","signature":"AAEC"}]}"#,
     ),

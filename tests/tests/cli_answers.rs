@@ -13,6 +13,10 @@ use serde_json::Value;
 
 const NAME: &str = "reg.example.com/team/app";
 
+/// A report of a scanner with one finding, of unknown severity.
+const SARIF: &str =
+    r#"{"version":"2.1.0","runs":[{"tool":{"driver":{"name":"t"}},"results":[{"ruleId":"CVE-2030-1"}]}]}"#;
+
 /// Schemas that were answered by.
 static SEEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
@@ -162,6 +166,8 @@ async fn the_whole_life_of_a_repository() {
     ask(&admin, 0, &["key", "restore", file, "--passphrase-file", phrase]).await;
     ask(&admin, 12, &["key", "load", out, "--name", "again", NAME]).await;
     ask(&admin, 0, &["key", "remove", "loaded"]).await;
+    fs::write(admin.home("keys/part.pub"), "what a killed command left").unwrap();
+    ask(&admin, 0, &["key", "remove", "part"]).await;
     ask(&admin, 0, &["trust", "list"]).await;
     ask(&admin, 0, &["key", "generate", "bob"]).await;
     let out = admin.folder.path().join("bob.json");
@@ -175,6 +181,10 @@ async fn the_whole_life_of_a_repository() {
     ask(&admin, 0, &["status", NAME]).await;
     ask(&consumer, 13, &["status", NAME, "--warn", "100d"]).await;
     ask(&consumer, 13, &["renew", NAME, "--within", "100d"]).await;
+    let report = admin.folder.path().join("report.json");
+    fs::write(&report, SARIF).unwrap();
+    let gate = ["gate", "--report", report.to_str().unwrap(), "--max-high", "0"];
+    ask(&admin, 20, &gate).await;
     let seen = SEEN.lock().unwrap().clone();
     let all = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let all: BTreeSet<String> =

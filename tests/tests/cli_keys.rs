@@ -289,6 +289,49 @@ fn private_files_open_to_others_are_refused() {
 }
 
 #[test]
+fn folders_in_which_others_can_write_are_refused() {
+    let cli = with_passphrase();
+    cli.run(&["key", "generate", "alice"]).ok();
+    for folder in ["keys", ""] {
+        for mode in [0o720, 0o702, 0o777, 0o1777] {
+            let path = cli.home(folder);
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            for verb in [&["list"][..], &["show", "alice"], &["generate", "bob"], &["remove", "alice"]] {
+                let ran = cli.run(&[&["key"], verb].concat());
+                refused(&ran, 3, &format!("can be written by others (mode {mode:04o})"));
+                assert!(ran.stderr.contains("chmod go-w"), "{}", ran.stderr);
+            }
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            cli.run(&["key", "show", "alice"]).ok();
+        }
+    }
+    assert_eq!(files(&cli), ["alice.json", "alice.key", "alice.pub"]);
+}
+
+#[test]
+fn what_a_killed_program_left_can_be_removed() {
+    let cli = with_passphrase();
+    cli.run(&["key", "generate", "alice"]).ok();
+    let part = |kind: &str| cli.home(&format!("keys/bob.{kind}"));
+    for kinds in [&["pub"][..], &["json"], &["pub", "json"]] {
+        for kind in kinds {
+            fs::copy(cli.home(&format!("keys/alice.{kind}")), part(kind)).unwrap();
+        }
+        refused(&cli.run(&["key", "generate", "bob"]), 2, "key bob exists already");
+        cli.run(&["key", "remove", "bob", "--dry-run"]).ok();
+        let answer = cli.run(&["key", "remove", "bob", "--output", "json"]).json();
+        assert_eq!((&answer["schema"], &answer["dry_run"]), (&"bulla/key-remains/v1".into(), &false.into()));
+        assert_eq!(answer["files"].as_array().unwrap().len(), kinds.len(), "{answer}");
+        refused(&cli.run(&["key", "remove", "bob"]), 2, "no key named bob");
+    }
+    cli.run(&["key", "generate", "bob"]).ok();
+    // A private half is never taken for remains.
+    fs::remove_file(part("pub")).unwrap();
+    assert_ne!(cli.run(&["key", "remove", "bob"]).code, 0);
+    assert!(part("key").exists());
+}
+
+#[test]
 fn swapped_public_files_are_noticed() {
     let cli = with_passphrase();
     cli.run(&["key", "generate", "alice"]).ok();

@@ -23,6 +23,7 @@ use bulla::flow::signing::{TooFewKeys, UnlockError};
 use bulla::flow::verify::{KeyHolder, Refusal, VerifyError};
 use bulla::pins::{BadThreshold, Mode, PinnedRoot, PinsError};
 use bulla::port::registry::NotAnIndex;
+use bulla::port::trust_server::Right;
 use bulla::port::{
     EntropyError, KeySourceError, KeyStoreError, PassphraseError, RegistryError, TrustServerError,
 };
@@ -157,6 +158,7 @@ fn help() {
         "verify",
         "resolve",
         "inspect",
+        "gate",
         "revoke",
         "rotate",
         "renew",
@@ -267,6 +269,7 @@ fn refreshing() {
             role: alice(),
             reason: unreachable().to_string(),
         },
+        RefreshError::LostRoot { repository: repository(), version: version(2) },
         RefreshError::NotPinned { repository: repository() },
         RefreshError::Offline {
             repository: repository(),
@@ -330,7 +333,7 @@ fn servers_and_registries() {
     for error in [
         TrustServerError::Changed { repository: repository() },
         TrustServerError::ClientSnapshot { repository: repository() },
-        TrustServerError::Forbidden { server: server(), repository: repository() },
+        TrustServerError::Forbidden { server: server(), repository: repository(), right: Right::Admin },
         TrustServerError::NotConfigured,
         TrustServerError::NotFound { server: server(), repository: repository() },
         TrustServerError::Refused {
@@ -339,7 +342,7 @@ fn servers_and_registries() {
             hint: Some("add the signer first".to_owned()),
         },
         TrustServerError::TooLarge { server: server(), file: "timestamp.json".to_owned(), limit: 16_384 },
-        TrustServerError::Unauthorised { server: server() },
+        TrustServerError::Unauthorised { server: server(), right: Right::Publish },
         TrustServerError::Unavailable { server: server(), detail: "too many requests".to_owned() },
         TrustServerError::Unexpected { server: server(), detail: "HTTP status 418".to_owned() },
         TrustServerError::Unreachable { server: server(), reason: "connection refused".to_owned() },

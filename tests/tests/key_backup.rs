@@ -174,12 +174,29 @@ fn what_could_not_be_opened_is_said() {
     let site = Site::new();
     let file = site.backup("keys.backup", &[]);
     let stranger = site.elsewhere().without("BULLA_PASSPHRASE").with("BULLA_PASSPHRASE_ALICE", "wrong");
-    let ran = expect(&stranger, 0, &["key", "backup", "--verify", text(&file), "--output", "json"]);
+    let verify = ["key", "backup", "--verify", text(&file), "--output", "json"];
+    let ran = stranger.run(&verify);
+    // A passphrase that is wrong proves nothing: the key does not count.
+    refused(&ran, 12, "does not bring back alice of");
+    assert!(ran.stderr.contains("set BULLA_PASSPHRASE_ALICE to its passphrase"), "{}", ran.stderr);
     assert!(ran.stderr.contains("key root was not opened, and is not proven"), "{}", ran.stderr);
-    let keys = ran.json()["keys"].clone();
-    assert_eq!((&keys[0]["name"], &keys[0]["state"]), (&"alice".into(), &"not-opened".into()));
+    let answer = ran.json();
+    require_schema(&answer);
+    assert_eq!((&answer["complete"], state(&answer, "alice")), (&false.into(), "lost"), "{answer}");
+    // Those whose passphrase is somewhere else do.
+    assert_eq!((state(&answer, "root"), state(&answer, "targets")), ("covered", "covered"), "{answer}");
+    let keys = &answer["keys"];
+    assert_eq!((&keys[0]["name"], &keys[0]["state"]), (&"alice".into(), &"wrong-passphrase".into()));
     assert!(keys[0]["reason"].as_str().unwrap().contains("wrong passphrase"), "{keys}");
+    assert_eq!((&keys[1]["name"], &keys[1]["state"]), (&"root".into(), &"not-opened".into()));
     assert!(keys[1]["reason"].as_str().unwrap().contains("BULLA_PASSPHRASE_ROOT"), "{keys}");
+
+    // The roots in the backup do not know of alice: then nobody saw that others make up for her.
+    let offline = stranger.run(&[&verify[..], &["--offline"]].concat());
+    refused(&offline, 12, "key alice did not open");
+    assert_eq!(offline.json()["complete"], false);
+    let right = stranger.without("BULLA_PASSPHRASE_ALICE");
+    expect(&right, 0, &verify);
 }
 
 #[test]

@@ -86,6 +86,39 @@ fn the_first_layout_of_notary_is_taken_over() {
 }
 
 #[test]
+fn a_name_in_the_tar_does_not_prove_that_a_key_is_there() {
+    let desk = Desk::new();
+    for name in ["alice", "bob"] {
+        expect(&desk.cli, 0, &["key", "generate", name]);
+    }
+    let shown = expect(&desk.cli, 0, &["key", "show", "alice", "--output", "json"]).json();
+    let id = shown["key_ids"]["legacy"].as_str().unwrap();
+    let packed = desk.cli.folder.path().join("folder");
+    fs::create_dir_all(packed.join("private")).unwrap();
+    let file = packed.join("private").join(format!("{id}.key"));
+    let export = |name: &str| {
+        let _ = fs::remove_file(&file);
+        let docker = ["--format", "docker", "--role", name, "--out", text(&file)];
+        expect(&desk.cli, 0, &[&["key", "export", name], &docker[..]].concat());
+        desk.pack(&packed, "-cf")
+    };
+    let tar = export("alice");
+    let ran = desk.restore(&tar, &[]);
+    assert_eq!((ran.code, names(&ran, "already-there")), (0, vec!["alice".to_owned()]), "{ran:?}");
+    // Our private half is gone: the tar must not be thrown away.
+    let sealed = fs::read(desk.cli.home("keys/alice.key")).unwrap();
+    fs::write(desk.cli.home("keys/alice.key"), &sealed[..sealed.len() / 2]).unwrap();
+    refused(&desk.restore(&tar, &[]), 3, "alice.key is not usable");
+    fs::write(desk.cli.home("keys/alice.key"), &sealed).unwrap();
+    // Another key lies under alice's id, and is the only copy.
+    let tar = export("bob");
+    expect(&desk.cli, 0, &["key", "remove", "bob"]);
+    let ran = desk.restore(&tar, &[]);
+    assert_eq!((ran.code, names(&ran, "restored")), (0, vec!["bob".to_owned()]), "{ran:?}");
+    expect(&desk.cli, 0, &["key", "show", "bob"]);
+}
+
+#[test]
 fn a_key_that_cannot_be_used_is_left_out_and_said() {
     let Some(folder) = folder("notary0.3") else { return };
     let desk = Desk::new();

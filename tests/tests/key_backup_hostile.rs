@@ -196,6 +196,32 @@ fn a_private_key_of_another_public_key_is_found_when_it_is_opened() {
 }
 
 #[test]
+fn thousands_of_keys_do_not_cost_thousands_of_openings() {
+    let victim = Victim::new();
+    let mut one = key("alice", 1, 1);
+    let cli = victim.cli.with("BULLA_PASSPHRASE", "wrong");
+    let description = one["description"].as_str().unwrap().to_owned();
+    let keys: Vec<Value> = (0..70)
+        .map(|at| {
+            let name = format!("key-{at:02}");
+            one["description"] = json!(description.replace("alice", &name));
+            one["name"] = json!(name);
+            one.clone()
+        })
+        .collect();
+    let path = cli.folder.path().join("hostile.backup");
+    let recipient = Lock::Recipients(&[victim.recipient.recipient()]);
+    fs::write(&path, encrypt(document(&keys).to_string().as_bytes(), &recipient).unwrap()).unwrap();
+    let verify = ["key", "backup", "--verify", text(&path), "--offline", "--output", "json"];
+    let ran = cli.run(&[&verify[..], &["--identity", text(&victim.identity)]].concat());
+    assert!(ran.stderr.contains("6 more keys were not tried, and are not proven: 64 before them"), "{ran:?}");
+    let answer = ran.json();
+    let states =
+        |state: &str| answer["keys"].as_array().unwrap().iter().filter(|key| key["state"] == state).count();
+    assert_eq!((states("wrong-passphrase"), states("not-tried")), (64, 6));
+}
+
+#[test]
 fn a_damaged_key_is_not_taken_for_one_that_is_there() {
     let victim = Victim::new();
     let path = victim.file(&victim.encrypted(&document(&[key("alice", 1, 1)])));
@@ -295,6 +321,45 @@ fn a_pin_in_a_backup_does_not_say_who_gets_our_token() {
     let asked = listener.accept().err().map(|error| error.kind());
     assert_eq!(asked, Some(std::io::ErrorKind::WouldBlock), "it was asked");
     // Whoever restores it sees where it would lead.
-    let ran = cli.run(&[&["key", "restore", text(&path), "--dry-run"], &identity[..]].concat());
+    let restore = [&["key", "restore", text(&path)], &identity[..]].concat();
+    let ran = cli.run(&[&restore[..], &["--dry-run"]].concat());
     assert!(ran.stdout.contains(&server), "{}", ran.stdout);
+    assert!(ran.stdout.contains(&format!("pin {name} trusts document sha256:{root} (spec)")), "{ran:?}");
+    assert!(ran.stderr.contains("whoever made this one chose its pins"), "{ran:?}");
+    // And afterwards, nobody is asked there.
+    let ran = cli.run(&[&restore[..], &["--output", "json"]].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stderr.contains(&format!("was not taken from it: {server}")), "{ran:?}");
+    let answer = ran.json();
+    let pin = &answer["pins"][0];
+    assert_eq!((&answer["pins_by_anybody"], &pin["root_sha256"]), (&true.into(), &root.clone().into()));
+    assert_eq!((&pin["server"], &pin["server_not_taken"]), (&Value::Null, &server.clone().into()));
+    assert!(!fs::read_to_string(cli.home("trust.toml")).unwrap().contains("server"), "{answer}");
+    refused(&cli.run(&["inspect", name]), 3, "no trust server is configured");
+    let asked = listener.accept().err().map(|error| error.kind());
+    assert_eq!(asked, Some(std::io::ErrorKind::WouldBlock), "it was asked");
+    assert_eq!(cli.run(&restore).code, 0, "a second time");
+    // A server that was ours before is in nobody's way.
+    cli.run(&["trust", "remove", name]).ok();
+    cli.run(&["trust", "add", name, "--root-sha256", &root, "--pin-server", &server]).ok();
+    let again = cli.run(&[&restore[..], &["--output", "json"]].concat());
+    assert_eq!(again.json()["pins"][0]["state"], "already-there", "{again:?}");
+    assert!(fs::read_to_string(cli.home("trust.toml")).unwrap().contains(&server));
+}
+
+#[test]
+fn a_backup_with_a_passphrase_brings_its_servers_back() {
+    let cli = Cli::new(program("bulla").to_str().unwrap()).with("BULLA_BACKUP_PASSPHRASE", "battery staple");
+    let (name, server, root) =
+        ("registry.example.com/team/app", "https://trust.example.com", "22".repeat(32));
+    cli.run(&["trust", "add", name, "--root-sha256", &root, "--pin-server", server]).ok();
+    let path = cli.folder.path().join("pins.backup");
+    cli.run(&["key", "backup", "--out", text(&path)]).ok();
+    fs::remove_file(cli.home("trust.toml")).unwrap();
+    let ran = cli.run(&["key", "restore", text(&path), "--output", "json"]);
+    let pin = &ran.json()["pins"][0];
+    assert!(pin["server"].as_str().unwrap().starts_with(server), "{ran:?}");
+    assert_eq!((&pin["server_not_taken"], &ran.json()["pins_by_anybody"]), (&Value::Null, &false.into()));
+    assert!(!ran.stderr.contains("chose its pins"), "{ran:?}");
+    assert!(fs::read_to_string(cli.home("trust.toml")).unwrap().contains(server));
 }

@@ -19,6 +19,7 @@ const KEYS_SCHEMA: &[Room] = &[
     ("limits", &[]),
     ("time", &[]),
     ("names", &["LEAVES"]),
+    ("attest", &["LEAVES"]),
     ("key", &["names", "LEAVES"]),
     ("metadata", &["key", "names", "LEAVES"]),
     ("dialect", &["metadata", "key", "names", "LEAVES"]),

@@ -40,6 +40,7 @@ fn notary_follows_the_rotation_of_every_role() {
         }
         site.pinned_long_ago(column);
         site.refuse(column);
+        site.share(column);
         site.renew(column);
         hand_over(server, column);
     });
@@ -120,6 +121,45 @@ impl Site<'_> {
             assert!(refused.stderr.contains("only its holder can make"), "{refused:?}");
             self.seen("1");
             REFUSED
+        });
+    }
+
+    fn share(&self, column: &mut Column) {
+        column.step("root, to a key of somebody else in its certificate", || {
+            let other = user(self.server);
+            let folder = other.folder.path().to_owned();
+            for key in ["first", "second"] {
+                expect(&other, 0, &["key", "generate", key, "--algorithm", "ecdsa-p256"]);
+            }
+            let export = |key: &str, repository: &str| {
+                let made = expect(&other, 0, &["key", "export", key, "--certificate", repository]);
+                let file = folder.join(format!("{key}.crt"));
+                std::fs::write(&file, made.stdout).unwrap();
+                file.to_str().unwrap().to_owned()
+            };
+            let before = keys_of(&self.inspect(), "root");
+            let wrong = export("first", THEIRS);
+            let refused = expect(&self.admin, 2, &["rotate", NAME, "root", "--add", &wrong]);
+            assert!(refused.stderr.contains(&format!("is for {THEIRS}")), "{refused:?}");
+            let first = export("first", NAME);
+            expect(&self.admin, 0, &["rotate", NAME, "root", "--add", &first]);
+            let shared = keys_of(&self.inspect(), "root");
+            assert!(before.iter().all(|key| shared.contains(key)) && shared.len() == 2, "{shared:?}");
+            self.seen("1");
+            // A file named without a folder is one all the same.
+            let nowhere = expect(&self.admin, 2, &["rotate", NAME, "root", "--add", "nowhere.crt"]);
+            assert!(nowhere.stderr.contains("cannot read nowhere.crt"), "{nowhere:?}");
+            let second = export("second", NAME);
+            let keys = ["--key", &before[0], "--key", &second];
+            let print = expect(&self.admin, 2, &[&["rotate", NAME, "root"], &keys[..]].concat());
+            assert!(print.stderr.contains(&before[0]), "{print:?}");
+            expect(&self.admin, 0, &["rotate", NAME, "root", "--remove", &first, "--add", &second]);
+            let after = keys_of(&self.inspect(), "root");
+            assert!(after != shared && after.len() == 2, "{after:?}");
+            self.seen("1");
+            self.sign("shared", &["--as", "alice"]);
+            self.seen("shared");
+            OK
         });
     }
 

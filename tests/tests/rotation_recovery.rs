@@ -64,8 +64,8 @@ async fn clients_that_saw_higher_versions_accept_lower_ones_after_a_rotation() {
 }
 
 /// In legacy mode new online keys excuse less: our clients remember the versions of targets as
-/// well, and Notary's go on counting all roles. Both follow once these have caught up. Where a
-/// thief raised the online roles beyond reach, users of `notary` have to remove their cache.
+/// well, and follow once these have caught up. Notary's own hold what comes first against what
+/// they remember, and fail once; then they have the new root, under which that counts no more.
 #[tokio::test(flavor = "multi_thread")]
 async fn legacy_clients_wait_until_versions_have_caught_up() {
     if debian::program(debian::BOOKWORM, "notary").is_none() {
@@ -102,10 +102,12 @@ async fn legacy_clients_wait_until_versions_have_caught_up() {
     let keys = Command::new("cp").arg("-a").arg(admin.home("keys")).arg(successor.home("")).status();
     assert!(keys.unwrap().success());
     expect(&successor, 0, &["rotate", NAME, "snapshot", "timestamp"]);
-    // Ours accepts the lower versions of the online roles, but not that of targets; notary neither.
+    // Ours accepts the lower versions of the online roles, but not that of targets.
     let refused = expect(&reader, 15, &["resolve", &image("before")]);
     assert!(refused.stderr.contains("targets went back"), "{refused:?}");
     notary.refused(&lookup, "is lower than current version");
+    assert!(notary.ok(&lookup).starts_with("before sha256:"));
+    notary.refused(&["lookup", NAME, "later-2"], "No valid trust data for later-2");
     for tag in ["again-1", "again-2"] {
         sign(&successor, tag);
     }
@@ -114,6 +116,69 @@ async fn legacy_clients_wait_until_versions_have_caught_up() {
         expect(user, 12, &["resolve", &image("later-2")]);
     }
     assert!(notary.ok(&lookup).starts_with("before sha256:"));
+}
+
+/// The newest root lists keys that the server's older documents are not signed with, and nothing
+/// else succeeds that root.
+#[test]
+fn a_backup_from_before_the_newest_root_is_named_as_such() {
+    for roles in [&["targets"][..], &["root"]] {
+        let folder = tempfile::tempdir().unwrap();
+        let first = folder.path().join("first");
+        std::fs::create_dir(&first).unwrap();
+        let server = Bullad::start(&first);
+        let admin = server.user();
+        begin(&admin, &[]);
+        let old = backup(&first);
+        expect(&admin, 0, &[&["rotate", NAME], roles].concat());
+        sign(&admin, "after");
+        let new = first.join("newer");
+        bullad(&["backup", &text(&first.join("data")), &text(&new)]);
+        drop(server);
+
+        let server = restore(&old, &first, &folder.path().join("second"));
+        let admin = moved(admin, &server);
+        let rotate = ["rotate", NAME, "snapshot", "timestamp"];
+        let refused = expect(&admin, 15, &rotate);
+        assert!(refused.stderr.contains("does not have root version 2"), "{refused:?}");
+        drop(server);
+        let server = restore(&new, &first, &folder.path().join("third"));
+        let admin = moved(admin, &server);
+        expect(&admin, 0, &rotate);
+        expect(&admin, 0, &["resolve", &image("after")]);
+    }
+}
+
+/// Who may publish may not have new online keys made, and is told which right it takes.
+#[test]
+fn new_online_keys_need_the_right_of_an_admin() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Bullad::start_guarded(folder.path());
+    let token = |name: &str, can: &str| {
+        let data = text(&folder.path().join("data"));
+        let create = ["token", "create", name, "--can", can, "--scope", "**", "--expires", "1d"];
+        bullad(&[&create[..], &["--data", &data]].concat()).trim().to_owned()
+    };
+    let (reads, publishes, rotates) =
+        (token("reads", "read"), token("publishes", "publish"), token("rotates", "admin"));
+    // A running server looks for new tokens once a second.
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    for mode in ["spec", "legacy"] {
+        let name = format!("{NAME}-{mode}");
+        let tag = format!("{name}:after@{}", Sha256Digest::of(b"after").to_oci());
+        let user = server.user().with("BULLA_TOKEN", &publishes);
+        for key in ["root", "targets"] {
+            expect(&user, 0, &["key", "generate", key]);
+        }
+        expect(&user, 0, &["init", &name, "--mode", mode]);
+        let rotate = ["rotate", &name, "snapshot", "timestamp"];
+        let refused = expect(&user, 30, &rotate);
+        assert!(refused.stderr.contains("--can admin"), "{mode}: {refused:?}");
+        let user = user.with("BULLA_TOKEN", &reads);
+        let refused = expect(&user, 30, &["sign", &tag, "--size", "5"]);
+        assert!(refused.stderr.contains("--can publish"), "{mode}: {refused:?}");
+        expect(&user.with("BULLA_TOKEN", &rotates), 0, &rotate);
+    }
 }
 
 fn begin(admin: &Cli, more: &[&str]) {
@@ -151,9 +216,10 @@ fn restore(backup: &Path, before: &Path, after: &Path) -> Bullad {
     Bullad::start(after)
 }
 
-fn bullad(arguments: &[&str]) {
+fn bullad(arguments: &[&str]) -> String {
     let ran = Command::new(program("bullad")).args(arguments).output().unwrap();
     assert!(ran.status.success(), "{arguments:?}: {ran:?}");
+    String::from_utf8(ran.stdout).unwrap()
 }
 
 fn moved(user: Cli, server: &Bullad) -> Cli {

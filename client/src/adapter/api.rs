@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::adapter::connection::{ANSWER_BYTES, Connection};
 use crate::port::TrustServerError;
+use crate::port::trust_server::Right;
 
 /// Bulla's own API behind a connection.
 #[derive(Clone, Copy)]
@@ -19,15 +20,17 @@ impl Api<'_> {
         self.connection.request(method, &format!("{}/repositories/{repository}/{what}", wire::API))
     }
 
+    /// What the server answered to something that `right` is needed for.
     pub(super) async fn answer<T: DeserializeOwned>(
         self,
         response: Response,
         repository: &RepositoryName,
+        right: Right,
     ) -> Result<T, TrustServerError> {
         let status = response.status();
         let body = self.connection.body(response, "an answer", ANSWER_BYTES).await?;
         if !status.is_success() {
-            return Err(self.refusal(status, &body, repository));
+            return Err(self.refusal(status, &body, repository, right));
         }
         serde_json::from_slice(&body)
             .map_err(|_| self.connection.unexpected("its answer is not the expected JSON"))
@@ -38,11 +41,14 @@ impl Api<'_> {
         status: StatusCode,
         body: &[u8],
         repository: &RepositoryName,
+        right: Right,
     ) -> TrustServerError {
         let server = self.connection.server();
         let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
             return match status {
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => TrustServerError::Unauthorised { server },
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                    TrustServerError::Unauthorised { server, right }
+                }
                 StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
                     TrustServerError::Unavailable {
                         server,
@@ -54,8 +60,10 @@ impl Api<'_> {
         };
         let Problem { code, detail, hint, .. } = problem;
         match code {
-            ProblemCode::Unauthenticated => TrustServerError::Unauthorised { server },
-            ProblemCode::Forbidden => TrustServerError::Forbidden { server, repository: repository.clone() },
+            ProblemCode::Unauthenticated => TrustServerError::Unauthorised { server, right },
+            ProblemCode::Forbidden => {
+                TrustServerError::Forbidden { server, repository: repository.clone(), right }
+            }
             ProblemCode::NotFound => TrustServerError::NotFound { server, repository: repository.clone() },
             ProblemCode::ConcurrentChange => TrustServerError::Changed { repository: repository.clone() },
             ProblemCode::Internal => self.connection.unexpected(&detail),

@@ -22,6 +22,8 @@ const FILE_BYTES: u64 = 1024 * 1024;
 /// The endings of all files of a key.
 const KINDS: [&str; 3] = ["key", "pub", "json"];
 const PRIVATE: u32 = 0o600;
+/// What lets others write in a folder.
+const WRITABLE: u32 = 0o022;
 const PUBLIC: u32 = 0o644;
 
 /// The folder of keys.
@@ -53,8 +55,29 @@ impl KeyFiles {
         self.folder.join(format!("{name}.{extension}"))
     }
 
+    /// Whether only the owner can put files into the folder, or put another in its place. Whoever
+    /// else can is able to plant a key, or a note of one that is loaded.
+    fn require_closed(&self) -> Result<(), KeyStoreError> {
+        let above = match self.folder.parent() {
+            Some(above) if above.as_os_str().is_empty() => Some(Path::new(".")),
+            above => above,
+        };
+        for path in above.into_iter().chain([self.folder.as_path()]) {
+            let mode = match fs::metadata(path) {
+                Ok(found) => found.permissions().mode(),
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(io_error("read", path, &error)),
+            };
+            if mode & WRITABLE != 0 {
+                return Err(KeyStoreError::FolderOpenToOthers { path: path.to_owned(), mode: mode & 0o7777 });
+            }
+        }
+        Ok(())
+    }
+
     /// The file of a key that is kept here.
     fn require(&self, name: &KeyName) -> Result<PathBuf, KeyStoreError> {
+        self.require_closed()?;
         let path = self.path(name, "key");
         if path.exists() {
             return Ok(path);
@@ -106,6 +129,7 @@ impl KeyFiles {
 
     /// Keeps others from giving names to keys, as long as it is held.
     fn alone(&self) -> Result<File, KeyStoreError> {
+        self.require_closed()?;
         home::create_folder(&self.folder).map_err(|error| io_error("write", &self.folder, &error))?;
         let path = self.folder.with_extension("lock");
         home::lock(&path).map_err(|error| io_error("write", &path, &error))
@@ -123,6 +147,14 @@ impl KeyFiles {
             }
         }
         home::sync_folder(&self.folder).map_err(|error| io_error("write", &self.folder, &error))
+    }
+
+    /// Files of `name` that are no key: their writer was killed before the last of them.
+    fn files_of_no_key(&self, name: &KeyName) -> Vec<PathBuf> {
+        if self.path(name, "key").exists() || self.note(name).is_some() {
+            return vec![];
+        }
+        KINDS.iter().map(|kind| self.path(name, kind)).filter(|path| path.is_file()).collect()
     }
 
     /// Writes new files in this order. Whatever was written before a failure is taken away again.
@@ -148,6 +180,7 @@ impl KeyFiles {
 
 impl KeyStore for KeyFiles {
     fn list(&self) -> Result<Vec<StoredKey>, KeyStoreError> {
+        self.require_closed()?;
         let failed = |error: io::Error| io_error("read", &self.folder, &error);
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
@@ -167,6 +200,7 @@ impl KeyStore for KeyFiles {
     }
 
     fn find(&self, name: &KeyName) -> Result<StoredKey, KeyStoreError> {
+        self.require_closed()?;
         if !self.path(name, "key").exists() && self.loaded(name).is_none() {
             return Err(self.unknown(name));
         }
@@ -182,6 +216,7 @@ impl KeyStore for KeyFiles {
     }
 
     fn private(&self, name: &KeyName) -> Result<KeyFileContent, KeyStoreError> {
+        self.require_closed()?;
         let (Some(loading), Some(loaded)) = (&self.loading, self.loaded(name)) else {
             return Ok(KeyFileContent::Encrypted(EncryptedKey::from(self.sealed(name)?)));
         };
@@ -259,6 +294,22 @@ impl KeyStore for KeyFiles {
             Ok(_) | Err(KeyStoreError::Loaded { .. }) => self.remove_files(name),
             Err(error) => Err(error),
         }
+    }
+
+    fn remains(&self, name: &KeyName) -> Result<Vec<PathBuf>, KeyStoreError> {
+        self.require_closed()?;
+        Ok(self.files_of_no_key(name))
+    }
+
+    /// Alone: to others, a key whose last file is being written looks the same.
+    fn remove_remains(&self, name: &KeyName) -> Result<Vec<PathBuf>, KeyStoreError> {
+        let _alone = self.alone()?;
+        let remains = self.files_of_no_key(name);
+        for path in &remains {
+            fs::remove_file(path).map_err(|error| io_error("remove", path, &error))?;
+        }
+        home::sync_folder(&self.folder).map_err(|error| io_error("write", &self.folder, &error))?;
+        Ok(remains)
     }
 
     fn public_path(&self, name: &KeyName) -> Option<PathBuf> {

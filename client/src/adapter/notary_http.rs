@@ -23,7 +23,7 @@ use crate::adapter::connection::{ANSWER_BYTES, Connection};
 use crate::adapter::feed;
 use crate::adapter::signing_requests;
 use crate::port::trust_server::{
-    Basis, Edition, Noted, OnlineKeys, OnlineRole, TrustServer, TrustServerError, Upload,
+    Basis, Edition, Noted, OnlineKeys, OnlineRole, Right, TrustServer, TrustServerError, Upload,
 };
 
 /// Everything but RFC 3986's unreserved characters and the slash: names of roles hold slashes.
@@ -58,18 +58,19 @@ impl NotaryHttp {
         repository: &RepositoryName,
         file: &str,
         limit: usize,
+        right: Right,
     ) -> Result<Option<Bytes>, TrustServerError> {
         let response = self.connection.send(self.request(Method::GET, repository, file)).await?;
         match response.status() {
             StatusCode::OK => self.connection.body(response, file, limit).await.map(Some),
             StatusCode::NOT_FOUND => Ok(None),
-            _ => Err(self.refusal(response, repository).await),
+            _ => Err(self.refusal(response, repository, right).await),
         }
     }
 
     async fn key(&self, repository: &RepositoryName, role: &str) -> Result<PublicKey, TrustServerError> {
         let file = format!("{role}.key");
-        let found = self.get(repository, &file, KEY_BYTES).await?;
+        let found = self.get(repository, &file, KEY_BYTES, Right::Publish).await?;
         let Some(bytes) = found else {
             let (server, repository) = (self.connection.server(), repository.clone());
             return Err(TrustServerError::NotFound { server, repository });
@@ -82,7 +83,12 @@ impl NotaryHttp {
             .map_err(|error| self.connection.unexpected(&format!("its {role} key cannot be used: {error}")))
     }
 
-    async fn refusal(&self, response: Response, repository: &RepositoryName) -> TrustServerError {
+    async fn refusal(
+        &self,
+        response: Response,
+        repository: &RepositoryName,
+        right: Right,
+    ) -> TrustServerError {
         let status = response.status();
         let body = match self.connection.body(response, "an answer", ANSWER_BYTES).await {
             Ok(body) => body,
@@ -90,11 +96,11 @@ impl NotaryHttp {
         };
         let server = self.connection.server();
         match (status, Fault::read(&body)) {
-            (StatusCode::UNAUTHORIZED, _) => TrustServerError::Unauthorised { server },
+            (StatusCode::UNAUTHORIZED, _) => TrustServerError::Unauthorised { server, right },
             (StatusCode::FORBIDDEN, _) => {
-                TrustServerError::Forbidden { server, repository: repository.clone() }
+                TrustServerError::Forbidden { server, repository: repository.clone(), right }
             }
-            (_, Some(fault)) => fault.explain(server, repository),
+            (_, Some(fault)) => fault.explain(server, repository, right),
             (
                 StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT,
                 None,
@@ -122,11 +128,11 @@ impl TrustServer for NotaryHttp {
             },
             Edition::Current => format!("{name}.json"),
         };
-        self.get(repository, &file, role.byte_limit()).await
+        self.get(repository, &file, role.byte_limit(), Right::Read).await
     }
 
     async fn basis(&self, repository: &RepositoryName) -> Result<Basis, TrustServerError> {
-        let snapshot = self.get(repository, "snapshot.json", limits::SNAPSHOT_BYTES).await?;
+        let snapshot = self.get(repository, "snapshot.json", limits::SNAPSHOT_BYTES, Right::Publish).await?;
         Ok(snapshot.map_or(Basis::Absent, |bytes| Basis::Snapshot(Sha256Digest::of(&bytes))))
     }
 
@@ -149,7 +155,7 @@ impl TrustServer for NotaryHttp {
         let request = self.request(Method::POST, repository, &format!("{role}.key"));
         let response = self.connection.send(request).await?;
         if response.status() != StatusCode::OK {
-            return Err(self.refusal(response, repository).await);
+            return Err(self.refusal(response, repository, Right::Admin).await);
         }
         let bytes = self.connection.body(response, "a key", KEY_BYTES).await?;
         self.public_key(&bytes, role)
@@ -181,7 +187,7 @@ impl TrustServer for NotaryHttp {
                 let (server, repository) = (self.connection.server(), repository.clone());
                 Err(TrustServerError::NotFound { server, repository })
             }
-            _ => Err(self.refusal(response, repository).await),
+            _ => Err(self.refusal(response, repository, Right::Publish).await),
         }
     }
 
@@ -244,7 +250,7 @@ impl Fault {
         faults.errors.into_iter().next()
     }
 
-    fn explain(self, server: String, repository: &RepositoryName) -> TrustServerError {
+    fn explain(self, server: String, repository: &RepositoryName, right: Right) -> TrustServerError {
         let repository = repository.clone();
         let detail = self.words();
         match self.code.as_str() {
@@ -252,8 +258,8 @@ impl Fault {
             // old server, that looks like a failure of its storage.
             "VERSION" => TrustServerError::Changed { repository },
             "UPDATING" | "UNAVAILABLE" => TrustServerError::Unavailable { server, detail },
-            "UNAUTHORIZED" => TrustServerError::Unauthorised { server },
-            "DENIED" => TrustServerError::Forbidden { server, repository },
+            "UNAUTHORIZED" => TrustServerError::Unauthorised { server, right },
+            "DENIED" => TrustServerError::Forbidden { server, repository, right },
             "UNKNOWN" | "NO_STORAGE" | "NO_CRYPTOSERVICE" | "NO_KEYALGORITHM" => {
                 TrustServerError::Unexpected { server, detail }
             }
@@ -421,7 +427,7 @@ mod tests {
     fn explained(code: &str, detail: &str) -> TrustServerError {
         let body = format!(r#"{{"errors":[{{"code":"{code}","message":"A message.","detail":{detail}}}]}}"#);
         let fault = Fault::read(body.as_bytes()).unwrap();
-        fault.explain("https://s".to_owned(), &"a.b/c".parse().unwrap())
+        fault.explain("https://s".to_owned(), &"a.b/c".parse().unwrap(), Right::Publish)
     }
 
     #[test]

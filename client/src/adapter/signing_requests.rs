@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::adapter::api::Api;
 use crate::adapter::connection::{ANSWER_BYTES, Connection};
 use crate::port::TrustServerError;
+use crate::port::trust_server::Right;
 
 const FOLDER: &str = "requests";
 const JSON: &str = "application/json";
@@ -22,7 +23,8 @@ pub(super) async fn list(
     repository: &RepositoryName,
 ) -> Result<Vec<RequestSummary>, TrustServerError> {
     let api = Api { connection };
-    let list: RequestList = answer(api, repository, api.request(Method::GET, repository, FOLDER)).await?;
+    let list: RequestList =
+        answer(api, repository, api.request(Method::GET, repository, FOLDER), Right::Read).await?;
     Ok(list.requests)
 }
 
@@ -38,7 +40,7 @@ pub(super) async fn get(
         return connection.body(response, "a signing request", limits::REQUEST_BYTES).await.map(Some);
     }
     let body = connection.body(response, "an answer", ANSWER_BYTES).await?;
-    match refusal(api, status, &body, repository) {
+    match refusal(api, status, &body, repository, Right::Read) {
         TrustServerError::NotFound { .. } => Ok(None),
         error => Err(error),
     }
@@ -76,7 +78,8 @@ pub(super) async fn cancel(
         return Ok(());
     }
     let body = connection.body(response, "an answer", ANSWER_BYTES).await?;
-    Err(refusal(api, status, &body, repository))
+    // Whoever opened it may without.
+    Err(refusal(api, status, &body, repository, Right::Admin))
 }
 
 async fn progress(
@@ -85,31 +88,39 @@ async fn progress(
     request: RequestBuilder,
     body: Bytes,
 ) -> Result<RequestProgress, TrustServerError> {
-    answer(Api { connection }, repository, request.header(CONTENT_TYPE, JSON).body(body)).await
+    let request = request.header(CONTENT_TYPE, JSON).body(body);
+    answer(Api { connection }, repository, request, Right::Publish).await
 }
 
 async fn answer<T: DeserializeOwned>(
     api: Api<'_>,
     repository: &RepositoryName,
     request: RequestBuilder,
+    right: Right,
 ) -> Result<T, TrustServerError> {
     let response = api.connection.send(request).await?;
     let status = response.status();
     let body = api.connection.body(response, "an answer", ANSWER_BYTES).await?;
     if !status.is_success() {
-        return Err(refusal(api, status, &body, repository));
+        return Err(refusal(api, status, &body, repository, right));
     }
     serde_json::from_slice(&body)
         .map_err(|_| api.connection.unexpected("its answer is not the expected JSON"))
 }
 
 /// A server of another make knows nothing under these URLs, and says so in its own way.
-fn refusal(api: Api<'_>, status: StatusCode, body: &[u8], repository: &RepositoryName) -> TrustServerError {
+fn refusal(
+    api: Api<'_>,
+    status: StatusCode,
+    body: &[u8],
+    repository: &RepositoryName,
+    right: Right,
+) -> TrustServerError {
     let is_unknown = matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
     if is_unknown && serde_json::from_slice::<Problem>(body).is_err() {
         return TrustServerError::NoRequests;
     }
-    api.refusal(status, body, repository)
+    api.refusal(status, body, repository, right)
 }
 
 fn path(id: RequestId) -> String {

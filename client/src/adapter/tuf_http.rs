@@ -17,7 +17,7 @@ use crate::adapter::connection::{ANSWER_BYTES, Connection};
 use crate::adapter::feed;
 use crate::adapter::signing_requests;
 use crate::port::trust_server::{
-    Basis, Edition, Noted, OnlineKeys, OnlineRole, TrustServer, TrustServerError, Upload,
+    Basis, Edition, Noted, OnlineKeys, OnlineRole, Right, TrustServer, TrustServerError, Upload,
 };
 
 /// Everything but RFC 3986's unreserved characters: role names may hold any text.
@@ -71,14 +71,14 @@ impl TrustServer for TufHttp {
             StatusCode::NOT_FOUND => Ok(None),
             status => {
                 let body = self.connection.body(response, "an answer", ANSWER_BYTES).await?;
-                Err(self.api().refusal(status, &body, repository))
+                Err(self.api().refusal(status, &body, repository, Right::Read))
             }
         }
     }
 
     async fn basis(&self, repository: &RepositoryName) -> Result<Basis, TrustServerError> {
         let response = self.connection.send(self.api().request(Method::GET, repository, "head")).await?;
-        match self.api().answer(response, repository).await {
+        match self.api().answer(response, repository, Right::Publish).await {
             Ok(head) => Ok(Basis::Head(head)),
             Err(TrustServerError::NotFound { .. }) => Ok(Basis::Absent),
             Err(error) => Err(error),
@@ -88,7 +88,7 @@ impl TrustServer for TufHttp {
     async fn online_keys(&self, repository: &RepositoryName) -> Result<OnlineKeys, TrustServerError> {
         let response =
             self.connection.send(self.api().request(Method::POST, repository, "online-keys")).await?;
-        let keys: wire::OnlineKeys = self.api().answer(response, repository).await?;
+        let keys: wire::OnlineKeys = self.api().answer(response, repository, Right::Publish).await?;
         Ok(OnlineKeys {
             snapshot: self.public_key(&keys.snapshot)?,
             timestamp: self.public_key(&keys.timestamp)?,
@@ -102,7 +102,7 @@ impl TrustServer for TufHttp {
     ) -> Result<PublicKey, TrustServerError> {
         let request = self.api().request(Method::POST, repository, "online-keys/rotate");
         let response = self.connection.send(request).await?;
-        let keys: wire::OnlineKeys = self.api().answer(response, repository).await?;
+        let keys: wire::OnlineKeys = self.api().answer(response, repository, Right::Admin).await?;
         let next = keys.next.ok_or_else(|| self.unexpected("it has no new online keys"))?;
         match role {
             OnlineRole::Snapshot => self.public_key(&next.snapshot),
@@ -139,7 +139,7 @@ impl TrustServer for TufHttp {
             .header(HeaderName::from_static(wire::IDEMPOTENCY_KEY), upload.operation.to_string())
             .multipart(form);
         let response = self.connection.send(request).await?;
-        self.api().answer::<Receipt>(response, repository).await.map(drop)
+        self.api().answer::<Receipt>(response, repository, Right::Publish).await.map(drop)
     }
 
     async fn requests(&self, repository: &RepositoryName) -> Result<Vec<RequestSummary>, TrustServerError> {

@@ -3,6 +3,7 @@
 //! Codes never change meaning.
 
 mod backup;
+mod gate;
 mod key_files;
 
 mod requests;
@@ -30,6 +31,7 @@ use crate::flow::signing::{TooFewKeys, UnlockError};
 use crate::flow::status::StatusError;
 use crate::flow::verify::{Refusal, VerifyError};
 use crate::pins::{BadThreshold, PinsError};
+use crate::port::trust_server::Right;
 use crate::port::{KeyStoreError, PassphraseError, RegistryError, TrustServerError};
 use crate::report::ErrorReport;
 use crate::wiring::{InvalidConnection, NoHome, NobodyToAsk, PASSPHRASE, UnreadableCertificates};
@@ -42,7 +44,7 @@ pub enum Exit {
     Internal = 1,
     /// Used wrongly.
     Usage = 2,
-    /// Configuration or pins invalid.
+    /// Configuration, pins or a report invalid.
     Configuration = 3,
     /// No trust data: unknown repository, or none pinned.
     NoTrustData = 10,
@@ -56,6 +58,10 @@ pub enum Exit {
     Revoked = 14,
     /// Rollback or tampering.
     Tampered = 15,
+    /// A limit was passed.
+    GateFailed = 20,
+    /// What was to be judged is missing, too old, or no evidence for the image.
+    NoEvidence = 21,
     /// Not authorised.
     Unauthorised = 30,
     /// Server or registry unreachable.
@@ -151,6 +157,9 @@ fn classify(error: &anyhow::Error) -> Explained {
 }
 
 fn settings(error: &anyhow::Error) -> Explained {
+    if let Some(explained) = gate::explain(error) {
+        return explained;
+    }
     if let Some(explained) = of_request(error) {
         return explained;
     }
@@ -314,6 +323,12 @@ pub(super) fn refresh(error: &RefreshError) -> Explained {
             (Exit::Internal, hint("check the folder, or name another: --home DIR"))
         }
         RefreshError::Chain(error) => chain(error),
+        RefreshError::LostRoot { version, .. } => (
+            Exit::Tampered,
+            hint(&format!(
+                "restore a backup of the server that was made after root version {version} was published, then rotate"
+            )),
+        ),
         RefreshError::NotCached { .. } | RefreshError::Offline { .. } => {
             (Exit::Unreachable, hint("try again when the trust server is back"))
         }
@@ -410,6 +425,10 @@ fn tampered() -> Explained {
     (Exit::Tampered, hint("do not pull; tell the admin of the trust server what happened"))
 }
 
+fn token(scope: &str, right: Right) -> String {
+    format!("bullad token create NAME --scope {scope} --can {right} --expires 90d --config bullad.toml")
+}
+
 fn server(error: &TrustServerError) -> Explained {
     match error {
         TrustServerError::Changed { .. } => (Exit::Busy, hint("try again")),
@@ -429,12 +448,17 @@ fn server(error: &TrustServerError) -> Explained {
         }
         TrustServerError::Refused { hint, .. } => (Exit::Usage, hint.clone()),
         TrustServerError::TooLarge { .. } => tampered(),
-        TrustServerError::Forbidden { .. } => {
-            (Exit::Unauthorised, hint("ask the server's admin for a token that may"))
-        }
-        TrustServerError::Unauthorised { .. } => {
-            (Exit::Unauthorised, hint("put a valid token into BULLA_TOKEN"))
-        }
+        TrustServerError::Forbidden { repository, right, .. } => (
+            Exit::Unauthorised,
+            hint(&format!(
+                "the server's admin makes a token that may: {}",
+                token(repository.as_str(), *right)
+            )),
+        ),
+        TrustServerError::Unauthorised { right, .. } => (
+            Exit::Unauthorised,
+            hint(&format!("put a valid token into BULLA_TOKEN, made with: {}", token("SCOPE", *right))),
+        ),
         TrustServerError::Unavailable { .. } => (Exit::Unreachable, hint("try again later")),
         TrustServerError::Unexpected { .. } => (Exit::Unreachable, hint("check --server")),
         TrustServerError::Unreachable { .. } => {
@@ -792,6 +816,10 @@ fn passphrase(error: &PassphraseError) -> Explained {
 fn key_store(error: &KeyStoreError) -> Explained {
     match error {
         KeyStoreError::Exists { .. } => (Exit::Usage, hint("choose another name, or move the file away")),
+        KeyStoreError::FolderOpenToOthers { path, .. } => (
+            Exit::Configuration,
+            hint(&format!("look for keys that are not yours, and close it: chmod go-w {}", path.display())),
+        ),
         KeyStoreError::Invalid { .. } => (Exit::Configuration, hint("restore the file from a copy")),
         KeyStoreError::Io { .. } => (Exit::Internal, hint("check the folder, or name another: --home DIR")),
         KeyStoreError::Loaded { .. } => {

@@ -5,7 +5,7 @@ use std::path::Path;
 use bulla_keys_schema::names::RepositoryName;
 
 use super::asking::{self, Asking};
-use super::signer::{UnusableFile, read_certificate, read_key};
+use super::signer::{UnusableFile, names_file, read_certificate, read_key};
 use super::{Context, say_dry_run, warn_threshold};
 use crate::flow::init::{FirstKey, Request, init};
 use crate::pins::Mode;
@@ -73,13 +73,11 @@ impl Args {
     }
 }
 
-/// A key of this home, or a file of somebody else's: its name ends like one, or has a slash.
+/// A key of this home, or a file of somebody else's.
 fn first_key(text: &str) -> Result<FirstKey, UnusableFile> {
-    let path = Path::new(text);
-    let ends = path.extension().is_some_and(|end| ["pub", "pem", "crt"].iter().any(|known| end == *known));
     match text.parse() {
-        Ok(name) if !ends && !text.contains('/') => Ok(FirstKey::Named(name)),
-        _ => read_first_key(path),
+        Ok(name) if !names_file(text) => Ok(FirstKey::Named(name)),
+        _ => read_first_key(Path::new(text)),
     }
 }
 

@@ -6,6 +6,7 @@ mod asking;
 mod backup;
 mod completions;
 mod failure;
+mod gate;
 mod init;
 mod inspect;
 mod key;
@@ -59,6 +60,7 @@ enum Verb {
     Verify(verify::Args),
     Resolve(resolve::Args),
     Inspect(inspect::Args),
+    Gate(gate::Args),
     Revoke(revoke::Args),
     Rotate(rotate::Args),
     Renew(renew::Args),
@@ -122,6 +124,7 @@ async fn dispatch(cli: Cli, output: &mut Output) -> anyhow::Result<()> {
         Verb::Verify(args) => args.run(&context).await,
         Verb::Resolve(args) => args.run(&context).await,
         Verb::Inspect(args) => args.run(&context).await,
+        Verb::Gate(args) => args.run(&context),
         Verb::Revoke(args) => args.run(&context).await,
         Verb::Rotate(args) => args.run(&context).await,
         Verb::Renew(args) => args.run(&context).await,

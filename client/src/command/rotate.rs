@@ -6,7 +6,7 @@ use bulla_keys_schema::metadata::TopLevelRole;
 use bulla_keys_schema::names::{InvalidRoleName, RepositoryName};
 
 use super::asking::{self, Asking};
-use super::signer::{UnusableFile, read_certificate, read_key};
+use super::signer::{UnusableFile, names_file, read_certificate, read_key};
 use super::{Context, say_dry_run, warn_expired, warn_threshold};
 use crate::flow::rotate::{KeyChange, KeyChoice, Request, Rotated, Subject, rotate};
 use crate::output::Output;
@@ -27,7 +27,7 @@ pub(super) struct Args {
     /// What to rotate; several roles only where no key is named
     #[arg(value_name = "ROLE", required = true, value_parser = subject)]
     roles: Vec<Subject>,
-    /// A key that joins: its name in this home, or a file with the public key; may be repeated
+    /// A key that joins: its name in this home, or a file with the public key or a certificate; may be repeated
     #[arg(long, value_name = "KEY", conflicts_with = "key")]
     add: Vec<String>,
     /// A key that leaves: its name, file or fingerprint; may be repeated
@@ -98,10 +98,8 @@ fn choice(text: &str) -> Result<KeyChoice, UnusableFile> {
     if let Ok(print) = text.parse() {
         return Ok(KeyChoice::Print(print));
     }
-    let is_path =
-        text.contains('/') || Path::new(text).extension().is_some_and(|end| end == "pub" || end == "crt");
     match text.parse() {
-        Ok(name) if !is_path => Ok(KeyChoice::Named(name)),
+        Ok(name) if !names_file(text) => Ok(KeyChoice::Named(name)),
         _ => read_choice(Path::new(text)),
     }
 }
@@ -125,7 +123,7 @@ mod tests {
         assert!(subject("releases").is_err() && subject("Root").is_err());
         assert!(matches!(choice("release-2"), Ok(KeyChoice::Named(_))));
         assert!(matches!(choice(&"0a".repeat(32)), Ok(KeyChoice::Print(_))));
-        for file in ["nowhere.pub", "./release", "nowhere/key.pem"] {
+        for file in ["nowhere.pub", "nowhere.crt", "nowhere.pem", "./release", "nowhere/key"] {
             assert!(choice(file).is_err(), "{file}");
         }
     }

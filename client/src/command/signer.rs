@@ -282,6 +282,15 @@ fn patterns(tags: Vec<PathPattern>) -> Vec<PathPattern> {
     if tags.is_empty() { every_tag() } else { tags }
 }
 
+/// Whether `text`, where a key is wanted, is the path of a file rather than the name of a key: it
+/// ends like one, or has a slash.
+pub(super) fn names_file(text: &str) -> bool {
+    let ends = Path::new(text)
+        .extension()
+        .is_some_and(|end| ["pub", "pem", "crt"].iter().any(|known| end == *known));
+    ends || text.contains('/')
+}
+
 /// Reads a file with one public key in PEM; docker's name the signer in a header.
 pub(super) fn read_key(path: &Path) -> Result<PublicKey, UnusableFile> {
     let failed = |reason: String| UnusableFile { action: "use", path: path.to_owned(), reason };

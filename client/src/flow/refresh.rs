@@ -242,6 +242,9 @@ impl Link<'_, '_> {
             chain.step(bytes)?;
             new.push(chain.latest().clone());
         }
+        if self.purpose == Purpose::Recovery && new.is_empty() {
+            self.require_shown(chain.latest()).await?;
+        }
         let ended = match self.purpose {
             Purpose::Use => chain.finish(now, stored.last_accepted),
             Purpose::Change | Purpose::Recovery => chain.finish_to_succeed(now, stored.last_accepted),
@@ -255,6 +258,16 @@ impl Link<'_, '_> {
             cache.keep_root(root.version(), root.bytes())?;
         }
         Ok(trusted)
+    }
+
+    /// A server that was put back to an older root takes nothing that builds on the newest.
+    async fn require_shown(&mut self, latest: &Verified<Root>) -> Result<(), RefreshError> {
+        let version = latest.version();
+        let shown = self.ask(&RoleName::Root, Edition::Version(version)).await?;
+        if self.offline.is_some() || shown.as_ref() == Some(latest.bytes()) {
+            return Ok(());
+        }
+        Err(RefreshError::LostRoot { repository: self.repository.clone(), version })
     }
 
     /// How the repository's metadata is written, as the pin says: never read off what a server
@@ -407,6 +420,16 @@ pub enum RefreshError {
     /// The metadata after the root cannot be trusted.
     #[error("{0}")]
     Chain(#[from] ChainError),
+    /// The server was put back to a state before this root, or shows another in its place.
+    #[error(
+        "the trust server does not have root version {version} of {repository}, which this home has seen"
+    )]
+    LostRoot {
+        /// The repository.
+        repository: RepositoryName,
+        /// The newest version that was accepted.
+        version: Version,
+    },
     /// The role is needed, the server is down, and it was never seen.
     #[error("{reason}, and {role} of {repository} is not in the cache")]
     NotCached {

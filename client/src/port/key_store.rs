@@ -63,6 +63,18 @@ pub trait KeyStore: Send + Sync {
     /// No such key, or it cannot be removed.
     fn remove(&self, name: &KeyName) -> Result<(), KeyStoreError>;
 
+    /// Files that have the name of a key and are none: what a writer left that was killed.
+    ///
+    /// # Errors
+    /// The place cannot be read.
+    fn remains(&self, name: &KeyName) -> Result<Vec<PathBuf>, KeyStoreError>;
+
+    /// Removes them, and says which they were. Nothing of a key is touched.
+    ///
+    /// # Errors
+    /// One of them cannot be removed.
+    fn remove_remains(&self, name: &KeyName) -> Result<Vec<PathBuf>, KeyStoreError>;
+
     /// Where the public key can be found by a person, if it is a file.
     fn public_path(&self, name: &KeyName) -> Option<PathBuf>;
 }
@@ -88,6 +100,14 @@ pub enum KeyStoreError {
         name: KeyName,
         /// The file in the way.
         path: PathBuf,
+    },
+    /// Others can put files there: a note of a loaded key leads to a key of their choice.
+    #[error("{} can be written by others (mode {mode:04o})", path.display())]
+    FolderOpenToOthers {
+        /// The folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
     },
     /// A file is not what it should be.
     #[error("{} is not usable: {reason}", path.display())]

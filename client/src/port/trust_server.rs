@@ -212,6 +212,28 @@ impl fmt::Debug for OperationId {
     }
 }
 
+/// What somebody has to be allowed to do at the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// To read.
+    Read,
+    /// To publish, and to take part in signing requests.
+    Publish,
+    /// To have online keys made anew, and to end what others began.
+    Admin,
+}
+
+impl fmt::Display for Right {
+    /// As `bullad token create --can` takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Publish => "publish",
+            Self::Admin => "admin",
+        })
+    }
+}
+
 /// Why the server did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustServerError {
@@ -229,12 +251,14 @@ pub enum TrustServerError {
         repository: RepositoryName,
     },
     /// The token may do something here, but not this.
-    #[error("our token may not do this with {repository} on {server}")]
+    #[error("our token may not do this with {repository} on {server}: it lacks the right `{right}`")]
     Forbidden {
         /// The server.
         server: String,
         /// The repository.
         repository: RepositoryName,
+        /// What the token lacks.
+        right: Right,
     },
     /// It keeps no signing requests: a server of another make.
     #[error("the trust server keeps no signing requests")]
@@ -281,6 +305,8 @@ pub enum TrustServerError {
     Unauthorised {
         /// The server.
         server: String,
+        /// What the token has to be good for.
+        right: Right,
     },
     /// It is there but cannot serve now.
     #[error("the trust server {server} cannot do this now: {detail}")]

@@ -6,8 +6,9 @@ use bulla_keys_schema::backup::{Backup, BackupKey};
 use bulla_keys_schema::key::KeyName;
 use serde::Serialize;
 
+use super::pins::PinReport;
 use super::{line, table};
-use crate::flow::backup::check::{Against, CheckedRepository, CheckedRole, KeyState};
+use crate::flow::backup::check::{Against, CheckedRepository, CheckedRole, FAILURES, KeyState};
 use crate::flow::backup::make::Gathered;
 use crate::flow::backup::restore::{Fate, Plan};
 use crate::output::Report;
@@ -172,6 +173,7 @@ impl BackupCheckReport {
         partial: bool,
     ) -> Self {
         let lost = repositories.iter().flat_map(|found| &found.roles).any(|role| role.is_lost(partial));
+        let lost = lost || repositories.iter().any(|found| !found.unproven.is_empty());
         let broken = keys.iter().any(|(_, state)| matches!(state, KeyState::Broken { .. }));
         let unseen = repositories.iter().any(|found| {
             found.concerned
@@ -197,6 +199,8 @@ impl CheckedKeyReport {
         let (state, reason) = match state {
             KeyState::Proven => ("proven", None),
             KeyState::NotOpened { reason } => ("not-opened", Some(reason.clone())),
+            KeyState::WrongPassphrase { reason } => ("wrong-passphrase", Some(reason.clone())),
+            KeyState::NotTried => ("not-tried", Some(format!("{FAILURES} keys before it did not open"))),
             KeyState::Broken { reason } => ("broken", Some(reason.clone())),
         };
         let NamedKey { name, fingerprint } = key.into();
@@ -303,6 +307,7 @@ impl Report for BackupCheckReport {
 pub struct RestoreReport {
     keys: Vec<RestoredKey>,
     pins: Vec<RestoredPin>,
+    pins_by_anybody: bool,
     left_out: Vec<String>,
     dry_run: bool,
 }
@@ -316,8 +321,9 @@ struct RestoredKey {
 
 #[derive(Clone, Debug, Serialize)]
 struct RestoredPin {
-    scope: String,
-    server: Option<String>,
+    #[serde(flatten)]
+    pin: PinReport,
+    server_not_taken: Option<String>,
     state: &'static str,
 }
 
@@ -329,12 +335,13 @@ impl RestoreReport {
             let name = &key.sidecar.name;
             RestoredKey::new(name, if let Fate::There(here) = fate { Some(here) } else { None })
         });
-        let pins = plan.pins.iter().map(|(pin, is_new)| RestoredPin {
-            scope: pin.scope.to_string(),
-            server: pin.server.clone(),
-            state: if *is_new { "restored" } else { "already-there" },
+        let pins = plan.pins.iter().map(|planned| RestoredPin {
+            pin: PinReport::from(&planned.pin),
+            server_not_taken: planned.server_not_taken.clone(),
+            state: if planned.is_new { "restored" } else { "already-there" },
         });
-        Self { keys: keys.collect(), pins: pins.collect(), left_out: vec![], dry_run }
+        let (pins, pins_by_anybody) = (pins.collect(), !plan.vouched);
+        Self { keys: keys.collect(), pins, pins_by_anybody, left_out: vec![], dry_run }
     }
 
     /// Of keys that were, or would be, taken over from a trust folder of docker: new ones, and
@@ -348,7 +355,8 @@ impl RestoreReport {
     ) -> Self {
         let new = new.iter().map(|name| RestoredKey::new(name, None));
         let there = there.iter().map(|(name, here)| RestoredKey::new(name, Some(here)));
-        Self { keys: new.chain(there).collect(), pins: vec![], left_out, dry_run }
+        let keys = new.chain(there).collect();
+        Self { keys, pins: vec![], pins_by_anybody: false, left_out, dry_run }
     }
 }
 
@@ -372,9 +380,17 @@ impl Report for RestoreReport {
             vec!["key".to_owned(), key.name.clone(), words(key.state) + &also]
         });
         let pins = self.pins.iter().map(|pin| {
-            let at = pin.server.as_ref().map_or_else(String::new, |server| format!(" at {server}"));
-            vec!["pin".to_owned(), pin.scope.clone() + &at, words(pin.state)]
+            let at = match (&pin.pin.server, &pin.server_not_taken) {
+                (Some(server), _) => format!(" at {server}"),
+                (None, Some(server)) => format!(" (not taken: its server {server})"),
+                (None, None) => String::new(),
+            };
+            vec!["pin".to_owned(), pin.pin.scope.clone() + &at, words(pin.state)]
         });
-        table(&["", "NAME", "STATE"], keys.chain(pins))
+        let mut text = table(&["", "NAME", "STATE"], keys.chain(pins));
+        for RestoredPin { pin, .. } in self.pins.iter().filter(|pin| pin.state == "restored") {
+            line(&mut text, format_args!("pin {} trusts {} ({})", pin.scope, pin.root(), pin.mode));
+        }
+        text
     }
 }

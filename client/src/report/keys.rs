@@ -1,7 +1,9 @@
 //! Answers about the keys of this home.
 
+use std::path::PathBuf;
+
 use bulla_keys_schema::dialect::Dialect;
-use bulla_keys_schema::key::{KeySource, LoadedKey, PublicKey};
+use bulla_keys_schema::key::{KeyName, KeySource, LoadedKey, PublicKey};
 use bulla_keys_schema::time::UtcTime;
 use serde::Serialize;
 
@@ -11,6 +13,35 @@ use crate::output::Report;
 use crate::port::StoredKey;
 
 const DAY: i64 = 24 * 3600;
+
+/// Files of a name that were no key, and were removed.
+#[derive(Clone, Debug, Serialize)]
+pub struct KeyRemainsReport {
+    name: String,
+    files: Vec<String>,
+    dry_run: bool,
+}
+
+impl KeyRemainsReport {
+    /// Of these files.
+    #[must_use]
+    pub fn new(name: &KeyName, files: &[PathBuf], dry_run: bool) -> Self {
+        let files = files.iter().map(|path| path.display().to_string()).collect();
+        Self { name: name.to_string(), files, dry_run }
+    }
+}
+
+impl Report for KeyRemainsReport {
+    const SCHEMA: &'static str = "bulla/key-remains/v1";
+
+    fn text(&self) -> String {
+        let mut text = format!("{} was no key, but a part of one:\n", self.name);
+        for file in &self.files {
+            line(&mut text, format_args!("  {file}"));
+        }
+        text
+    }
+}
 
 /// One key.
 #[derive(Clone, Debug, Serialize)]

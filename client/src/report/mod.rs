@@ -5,6 +5,7 @@ mod backup;
 mod certificate;
 mod changes;
 mod docker;
+mod gate;
 mod inspect;
 mod key_changes;
 mod keys;
@@ -26,9 +27,10 @@ pub use changes::{
     EnrolmentReport, InitReport, RevokeDigestReport, RevokeReport, SignReport, SignerChangeReport,
 };
 pub use docker::DockerReport;
+pub use gate::GateReport;
 pub use inspect::{InspectReport, SignersReport};
 pub use key_changes::{KeyExportReport, KeyImportReport, KeyLoadReport};
-pub use keys::{KeyReport, KeysReport};
+pub use keys::{KeyRemainsReport, KeyReport, KeysReport};
 pub use pins::{PinReport, PinsReport};
 pub use request::{RequestReport, RequestsReport, SignaturesReport};
 pub use rotate::{RenewReport, RotateReport};

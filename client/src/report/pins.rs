@@ -9,12 +9,12 @@ use crate::pins::{Mode, Pin, PinnedRoot};
 /// One pin.
 #[derive(Clone, Debug, Serialize)]
 pub struct PinReport {
-    scope: String,
-    mode: Mode,
+    pub(super) scope: String,
+    pub(super) mode: Mode,
     root_sha256: Option<String>,
     root_keys: Vec<String>,
     root_threshold: Option<u32>,
-    server: Option<String>,
+    pub(super) server: Option<String>,
 }
 
 impl From<&Pin> for PinReport {
@@ -37,7 +37,7 @@ impl From<&Pin> for PinReport {
 }
 
 impl PinReport {
-    fn root(&self) -> String {
+    pub(super) fn root(&self) -> String {
         match (&self.root_sha256, self.root_threshold) {
             (Some(digest), _) => format!("document sha256:{digest}"),
             (None, threshold) => {

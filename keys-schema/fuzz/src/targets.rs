@@ -5,9 +5,11 @@
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
+use bulla_keys_schema::attest::{Gate, NoEvidence, ReportFormat, ScanSummary};
 use bulla_keys_schema::backup::{Backup, Share, join};
 use bulla_keys_schema::canonical::canonical;
 use bulla_keys_schema::dialect::{Dialect, Document, Envelope, Signature, notary1, tuf1};
+use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::json::{Json, Object};
 use bulla_keys_schema::key::{
     Certificate, Fingerprint, KeyAlgorithm, KeyFile, KeyFileContent, KeyId, KeySidecar, KeyText, PublicKey,
@@ -22,7 +24,7 @@ use bulla_keys_schema::time::UtcTime;
 pub type Target = fn(&[u8]) -> bool;
 
 /// All of them, by name.
-pub const ALL: [(&str, Target); 32] = [
+pub const ALL: [(&str, Target); 37] = [
     ("backup", backup),
     ("backup_share", backup_share),
     ("certificate", certificate),
@@ -46,6 +48,11 @@ pub const ALL: [(&str, Target); 32] = [
     ("public_key_spki", public_key_spki),
     ("repository_name", repository_name),
     ("root", root),
+    ("scan_cosign_vuln", scan_cosign_vuln),
+    ("scan_cyclonedx", scan_cyclonedx),
+    ("scan_grype", scan_grype),
+    ("scan_sarif", scan_sarif),
+    ("scan_trivy", scan_trivy),
     ("sealed_key", sealed_key),
     ("secret_key_pkcs8", secret_key_pkcs8),
     ("signatures", signatures),
@@ -63,6 +70,45 @@ pub fn json(data: &[u8]) -> bool {
     let again = Json::parse(&value.to_wire()).expect("the wire form is JSON");
     assert_eq!(again, value);
     assert_eq!(canonical(&again), canonical(&value));
+    true
+}
+
+/// Cosign's predicate for vulnerabilities, and statements with it.
+pub fn scan_cosign_vuln(data: &[u8]) -> bool {
+    scan(ReportFormat::CosignVuln, data)
+}
+
+/// `CycloneDX` with vulnerabilities.
+pub fn scan_cyclonedx(data: &[u8]) -> bool {
+    scan(ReportFormat::CycloneDx, data)
+}
+
+/// Reports of Grype.
+pub fn scan_grype(data: &[u8]) -> bool {
+    scan(ReportFormat::Grype, data)
+}
+
+/// SARIF.
+pub fn scan_sarif(data: &[u8]) -> bool {
+    scan(ReportFormat::Sarif, data)
+}
+
+/// Reports of Trivy.
+pub fn scan_trivy(data: &[u8]) -> bool {
+    scan(ReportFormat::Trivy, data)
+}
+
+/// What is read as one format is read as no other, and a gate with an image takes no report that does
+/// not name it.
+fn scan(format: ReportFormat, data: &[u8]) -> bool {
+    let Ok(summary) = ScanSummary::read(data, Some(format)) else { return false };
+    assert_eq!(summary.format, format);
+    assert_eq!(ScanSummary::read(data, None).as_ref(), Ok(&summary));
+    let image = Sha256Digest::of(data);
+    let gate = Gate { image: Some(image), ..Gate::default() };
+    let now = UtcTime::from_unix_seconds(0).expect("a moment");
+    let judged = gate.judge(&summary, now);
+    assert!(matches!(judged, Err(NoEvidence::NamesNoImage | NoEvidence::OtherImage { .. })));
     true
 }
 

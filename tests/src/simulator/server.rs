@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bulla::port::TrustServer;
-use bulla::port::trust_server::{Basis, Edition, OnlineKeys, OnlineRole, TrustServerError, Upload};
+use bulla::port::trust_server::{Basis, Edition, OnlineKeys, OnlineRole, Right, TrustServerError, Upload};
 use bulla_keys_schema::key::PublicKey;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::wire;
@@ -171,7 +171,9 @@ impl TrustServer for Server {
             None => Ok(bytes),
             Some(Fault::Instead(other)) => Ok(Some(other)),
             Some(Fault::Status(404)) => Ok(None),
-            Some(Fault::Status(401 | 403)) => Err(TrustServerError::Unauthorised { server }),
+            Some(Fault::Status(401 | 403)) => {
+                Err(TrustServerError::Unauthorised { server, right: Right::Publish })
+            }
             Some(Fault::Status(502..=504)) => {
                 Err(TrustServerError::Unavailable { server, detail: "no".to_owned() })
             }

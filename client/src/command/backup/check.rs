@@ -3,14 +3,19 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use bulla_keys_schema::backup::BackupKey;
+use bulla_keys_schema::key::Fingerprint;
+
 use super::opening::{OpeningArgs, open};
 use crate::command::failure::refresh;
 use crate::command::{Answered, Context, Exit};
-use crate::flow::backup::check::{Against, CheckedRepository, Checker, KeyState, open_keys, other_pins};
+use crate::flow::backup::check::{
+    Against, CheckedRepository, Checker, FAILURES, KeyState, open_keys, other_pins,
+};
 use crate::flow::refresh::RefreshError;
 use crate::pins::Pins;
 use crate::report::{BackupCheckReport, ErrorReport};
-use crate::wiring::backup_file;
+use crate::wiring::{backup_file, variable_for};
 
 pub(super) async fn run(
     context: &Context,
@@ -22,14 +27,11 @@ pub(super) async fn run(
     let output = context.output;
     let backup = open(context, &backup_file::read(file)?, opening)?;
     let keys = open_keys(&backup, &context.settings.passphrases_in_backup())?;
-    let broken: BTreeSet<_> = keys
-        .iter()
-        .filter(|(_, state)| matches!(state, KeyState::Broken { .. }))
-        .map(|(key, _)| key.sidecar.name.clone())
-        .collect();
+    let unusable = keys.iter().filter(|(_, state)| !state.counts());
+    let unusable: BTreeSet<_> = unusable.map(|(key, _)| key.sidecar.name.clone()).collect();
     let here = context.settings.local(None).ports().keys.list()?;
     let pins = Pins::load(context.settings.home())?;
-    let checker = Checker::new(&backup, &broken, context.settings.home(), &here)?;
+    let checker = Checker::new(&backup, &unusable, context.settings.home(), &here)?;
     let folder = tempfile::tempdir()?;
     let home = checker.lay_out(folder.path()).await?;
     let mut repositories = Vec::new();
@@ -49,12 +51,8 @@ pub(super) async fn run(
     }
     let others = other_pins(&backup, &pins)?;
     let report = BackupCheckReport::new(file, &backup, &keys, &others, &repositories, partial);
-    for (key, state) in &keys {
-        if let KeyState::NotOpened { reason } = state {
-            output.warn(&format!("key {} was not opened, and is not proven: {reason}", key.sidecar.name));
-        }
-    }
-    for (key, _) in &keys {
+    say_what_was_not_opened(context, &keys);
+    for (key, _) in keys.iter().filter(|(_, state)| state.counts()) {
         let print = key.public.fingerprint();
         let mut roles = repositories.iter().flat_map(|found| &found.roles);
         if !roles.any(|role| role.cover.held.contains(&print)) {
@@ -70,9 +68,28 @@ pub(super) async fn run(
         say_what_was_not_seen(context, found, offline);
     }
     output.answer(&report)?;
-    let Some((message, exit, hint)) = verdict(&broken, &repositories, partial) else { return Ok(()) };
+    let Some((message, exit, hint)) = verdict(&keys, &repositories, partial) else { return Ok(()) };
     output.fail(&ErrorReport { message, hint, exit_code: exit as u8 });
     Err(Answered(exit).into())
+}
+
+fn say_what_was_not_opened(context: &Context, keys: &[(BackupKey, KeyState)]) {
+    let mut not_tried = 0;
+    for (key, state) in keys {
+        match state {
+            KeyState::NotOpened { reason } | KeyState::WrongPassphrase { reason } => {
+                let name = &key.sidecar.name;
+                context.output.warn(&format!("key {name} was not opened, and is not proven: {reason}"));
+            }
+            KeyState::NotTried => not_tried += 1,
+            KeyState::Proven | KeyState::Broken { .. } => {}
+        }
+    }
+    if not_tried > 0 {
+        context.output.warn(&format!(
+            "{not_tried} more keys were not tried, and are not proven: {FAILURES} before them did not open"
+        ));
+    }
 }
 
 fn say_what_was_not_seen(context: &Context, found: &CheckedRepository, offline: bool) {
@@ -90,12 +107,13 @@ type Verdict = (String, Exit, Option<String>);
 
 /// The worst that was found: a key that is none, then a role that is lost, then what could not be
 /// looked at.
-fn verdict<'a>(
-    broken: impl IntoIterator<Item = &'a bulla_keys_schema::key::KeyName>,
+fn verdict(
+    keys: &[(BackupKey, KeyState)],
     repositories: &[CheckedRepository],
     partial: bool,
 ) -> Option<Verdict> {
-    if let Some(name) = broken.into_iter().next() {
+    if let Some((key, _)) = keys.iter().find(|(_, state)| matches!(state, KeyState::Broken { .. })) {
+        let name = &key.sidecar.name;
         let message = format!("key {name} in the backup opens, and is not the key that it should be");
         return Some((message, Exit::Tampered, again()));
     }
@@ -108,7 +126,14 @@ fn verdict<'a>(
             };
             let message =
                 format!("the backup does not bring back {} of {}{more}", first.cover.role, found.repository);
-            return Some((message, Exit::NotSigned, again()));
+            return Some((message, Exit::NotSigned, unproven(keys, &first.cover.absent).or_else(again)));
+        }
+    }
+    for found in repositories {
+        if let Some((name, role)) = found.unproven.first() {
+            let message = format!("key {name} did not open, and {role} of {} was not seen", found.repository);
+            let hint = format!("set {} to its passphrase", variable_for(name));
+            return Some((message, Exit::NotSigned, Some(hint)));
         }
     }
     let unseen = repositories.iter().filter(|found| found.concerned);
@@ -135,6 +160,14 @@ fn verdict<'a>(
         return Some((format!("{} was not checked: {error}", found.repository), exit, hint));
     }
     None
+}
+
+/// What to do if a role is lost because one of these keys of it did not open.
+fn unproven(keys: &[(BackupKey, KeyState)], absent: &BTreeSet<Fingerprint>) -> Option<String> {
+    let of_role = |key: &BackupKey| absent.contains(&key.public.fingerprint());
+    let (key, _) = keys.iter().find(|(key, state)| !state.counts() && of_role(key))?;
+    let (name, variable) = (&key.sidecar.name, variable_for(&key.sidecar.name));
+    Some(format!("key {name} is in it and did not open: set {variable} to its passphrase"))
 }
 
 fn again() -> Option<String> {

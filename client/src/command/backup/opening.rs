@@ -23,6 +23,12 @@ impl OpeningArgs {
     pub(super) const fn is_given(&self) -> bool {
         self.identity.is_some() || !self.share.is_empty()
     }
+
+    /// Whether what it opens can be made by anybody: for an identity, its public key is enough. A
+    /// passphrase, and the key that shares bring back, are known to those who make backups alone.
+    pub(super) const fn is_open_to_anybody(&self) -> bool {
+        self.identity.is_some()
+    }
 }
 
 /// Why a backup cannot be opened with what was named.

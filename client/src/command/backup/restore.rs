@@ -8,7 +8,7 @@ use super::opening::{OpeningArgs, open};
 use crate::command::{Context, say_dry_run};
 use crate::flow::backup::check::pins_of;
 use crate::flow::backup::docker_folder::{self, DockerFolderError, Folder};
-use crate::flow::backup::restore::{RestoreError, Wanted, carry_out, plan, rename};
+use crate::flow::backup::restore::{Plan, RestoreError, Wanted, carry_out, plan, rename};
 use crate::flow::key::import::import;
 use crate::flow::key::require_free;
 use crate::pins::Pins;
@@ -54,13 +54,15 @@ impl Args {
             true => (Pins::default(), vec![]),
             false => (pins_of(&backup)?, backup.repositories),
         };
-        let mut wanted = Wanted { keys: backup.keys, pins, repositories };
+        let mut wanted =
+            Wanted { keys: backup.keys, pins, repositories, vouched: !self.opening.is_open_to_anybody() };
         rename(&mut wanted.keys, &self.names.iter().cloned().collect())?;
         let (local, home) = (context.settings.local(None), context.settings.home());
         let plan = plan(wanted, local.ports().keys, home)?;
         if !self.dry_run {
             carry_out(&plan, local.ports().keys, home).await?;
         }
+        say_who_chose(context, &plan);
         say_dry_run(context.output, self.dry_run);
         Ok(context.output.answer(&RestoreReport::new(&plan, self.dry_run))?)
     }
@@ -76,7 +78,7 @@ impl Args {
         let here = local.ports().keys.list()?;
         let (mut new, mut there) = (Vec::new(), Vec::new());
         for key in found {
-            match key.known(&here) {
+            match key.known(local.ports(), &here)? {
                 Some(known) => there.push((key.name, known.name.clone())),
                 None => new.push((key.name, key.file)),
             }
@@ -94,6 +96,27 @@ impl Args {
         say_dry_run(context.output, self.dry_run);
         let left_out = left_out.into_iter().map(|(path, _)| path).collect();
         Ok(context.output.answer(&RestoreReport::of_folder(&names, &there, left_out, self.dry_run))?)
+    }
+}
+
+/// What a stranger's file changes about whom this home trusts.
+fn say_who_chose(context: &Context, plan: &Plan) {
+    let mut new = plan.pins.iter().filter(|planned| planned.is_new);
+    if plan.vouched || new.next().is_none() {
+        return;
+    }
+    context.output.warn(
+        "anybody who knows the public key can make a backup that --identity opens: whoever made this one \
+         chose its pins, so compare their roots with the admin's, or bring back no pins: --keys-only",
+    );
+    for planned in &plan.pins {
+        if let Some(server) = &planned.server_not_taken {
+            let scope = &planned.pin.scope;
+            context.output.warn(&format!(
+                "the server of the pin for {scope} was not taken from it: {server}; if it is right, remove \
+                 the pin, and add it with --pin-server"
+            ));
+        }
     }
 }
 

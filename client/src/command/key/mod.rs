@@ -15,7 +15,8 @@ pub(super) use load::{NoPath, NoSource};
 
 use super::{Context, say_dry_run};
 use crate::flow::key::{change_passphrase, generate, require_free};
-use crate::report::KeyReport;
+use crate::port::KeyStoreError;
+use crate::report::{KeyRemainsReport, KeyReport};
 
 /// Make, take over, hand on and keep signing keys
 #[derive(Debug, Subcommand)]
@@ -145,7 +146,17 @@ fn change(
 fn remove(context: &Context, name: &KeyName, dry_run: bool) -> anyhow::Result<()> {
     let local = context.settings.local(None);
     let keys = local.ports().keys;
-    let key = keys.find(name)?;
+    let key = match keys.find(name) {
+        Err(error @ KeyStoreError::Unknown { .. }) => {
+            let remains = if dry_run { keys.remains(name)? } else { keys.remove_remains(name)? };
+            if remains.is_empty() {
+                return Err(error.into());
+            }
+            say_dry_run(context.output, dry_run);
+            return Ok(context.output.answer(&KeyRemainsReport::new(name, &remains, dry_run))?);
+        }
+        key => key?,
+    };
     if !dry_run {
         keys.remove(name)?;
     }

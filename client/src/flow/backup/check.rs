@@ -19,16 +19,27 @@ use crate::home::Home;
 use crate::pins::{Pin, Pins, PinsError, Scope};
 use crate::port::{PassphraseError, Passphrases, StoredKey};
 
+/// How many keys may fail to open before no more are tried. Each try takes as long as scrypt is
+/// meant to, and a hostile backup has thousands of keys.
+pub const FAILURES: usize = 64;
+
 /// What became of opening one key.
 #[derive(Debug)]
 pub enum KeyState {
     /// It opened, and fits its public key.
     Proven,
-    /// Nobody said the passphrase, or a wrong one.
+    /// Nobody said the passphrase.
     NotOpened {
         /// Why.
         reason: String,
     },
+    /// A passphrase for it was said, and does not open it.
+    WrongPassphrase {
+        /// Why.
+        reason: String,
+    },
+    /// As many as [`FAILURES`] keys before it did not open.
+    NotTried,
     /// It opened, and is the private half of another key, or of none that can be used.
     Broken {
         /// What is wrong.
@@ -36,8 +47,17 @@ pub enum KeyState {
     },
 }
 
-/// Opens every key whose passphrase can be had. Those of which it cannot are told apart from
-/// those that are no use.
+impl KeyState {
+    /// Whether the key counts for the roles that list it. One that nobody tried to open may have
+    /// its passphrase somewhere else; one that was tried and did not open is proof of nothing.
+    #[must_use]
+    pub const fn counts(&self) -> bool {
+        matches!(self, Self::Proven | Self::NotOpened { .. })
+    }
+}
+
+/// Opens every key whose passphrase can be had, until [`FAILURES`] of them did not open. Those of
+/// which it cannot be had are told apart from those that are no use.
 ///
 /// # Errors
 /// A person interrupts.
@@ -45,7 +65,14 @@ pub fn open_keys(
     backup: &Backup,
     passphrases: &dyn Passphrases,
 ) -> Result<Vec<(BackupKey, KeyState)>, PassphraseError> {
-    backup.keys.iter().map(|key| Ok((key.clone(), open(key, passphrases)?))).collect()
+    let mut failures = 0;
+    let mut opened = Vec::new();
+    for key in &backup.keys {
+        let state = if failures < FAILURES { open(key, passphrases)? } else { KeyState::NotTried };
+        failures += usize::from(!state.counts());
+        opened.push((key.clone(), state));
+    }
+    Ok(opened)
 }
 
 fn open(key: &BackupKey, passphrases: &dyn Passphrases) -> Result<KeyState, PassphraseError> {
@@ -55,13 +82,16 @@ fn open(key: &BackupKey, passphrases: &dyn Passphrases) -> Result<KeyState, Pass
         Err(PassphraseError::NobodyToAsk { variable, .. }) => {
             return Ok(KeyState::NotOpened { reason: format!("its passphrase is not in {variable}") });
         }
+        Err(error @ PassphraseError::Variable { .. }) => {
+            return Ok(KeyState::WrongPassphrase { reason: error.to_string() });
+        }
         Err(error) => return Ok(KeyState::NotOpened { reason: error.to_string() }),
     };
     Ok(match key.sealed.open(&passphrase) {
         Ok(secret) if *secret.public_key() == key.public => KeyState::Proven,
         Ok(_) => KeyState::Broken { reason: "it is the private half of another key".to_owned() },
         Err(error @ OpenError::BrokenKey { .. }) => KeyState::Broken { reason: error.to_string() },
-        Err(error @ OpenError::WrongPassphrase) => KeyState::NotOpened { reason: error.to_string() },
+        Err(error @ OpenError::WrongPassphrase) => KeyState::WrongPassphrase { reason: error.to_string() },
     })
 }
 
@@ -76,6 +106,9 @@ pub struct CheckedRepository {
     pub roles: Vec<CheckedRole>,
     /// Keys whose description says that they hold a role, which they do not hold any more.
     pub stale: Vec<(KeyName, RoleName)>,
+    /// Keys that do not count, for roles that are not in view: others may make up for them, which
+    /// nobody saw.
+    pub unproven: Vec<(KeyName, RoleName)>,
     /// Whether any key of the backup has to do with it.
     pub concerned: bool,
 }
@@ -134,18 +167,20 @@ pub struct Checker<'a> {
     pins: Pins,
     named: BTreeSet<RepositoryName>,
     usable: BTreeSet<Fingerprint>,
+    /// Every key of the backup, usable or not.
+    listed: BTreeSet<Fingerprint>,
     here: &'a [StoredKey],
 }
 
 impl<'a> Checker<'a> {
-    /// `home` is this machine's; `broken` are keys that opened and are no use; `here` are the
-    /// keys of this machine.
+    /// `home` is this machine's; `unusable` are keys that do not count, see [`KeyState::counts`];
+    /// `here` are the keys of this machine.
     ///
     /// # Errors
     /// The pins of the backup, or of this home, are none.
     pub fn new(
         backup: &'a Backup,
-        broken: &BTreeSet<KeyName>,
+        unusable: &BTreeSet<KeyName>,
         home: &Home,
         here: &'a [StoredKey],
     ) -> Result<Self, CheckError> {
@@ -158,11 +193,12 @@ impl<'a> Checker<'a> {
                 pins.add(Pin { server: None, ..pin.clone() })?;
             }
         }
-        let usable = backup.keys.iter().filter(|key| !broken.contains(&key.sidecar.name));
+        let listed = backup.keys.iter().map(|key| key.public.fingerprint()).collect();
+        let usable = backup.keys.iter().filter(|key| !unusable.contains(&key.sidecar.name));
         let usable = usable.map(|key| key.public.fingerprint()).collect();
         let mut named = super::make::known_repositories(&pins, &backup.keys);
         named.extend(super::make::known_repositories(&theirs, &[]));
-        Ok(Self { backup, pins, named, usable, here })
+        Ok(Self { backup, pins, named, usable, listed, here })
     }
 
     /// The repositories to look at: those pinned by name, and those that a key is known for.
@@ -210,7 +246,7 @@ impl<'a> Checker<'a> {
         let mut former = Former::default();
         if let Some((known, pin)) = known {
             stored_chain(pin, repository, known.roots.iter(), |root| {
-                former.note(root.payload(), &self.usable);
+                former.note(root.payload(), &self.listed);
                 newest = Some(root.clone());
             });
         }
@@ -229,6 +265,7 @@ impl<'a> Checker<'a> {
             against: Against::Nothing(failure),
             roles: vec![],
             stale: vec![],
+            unproven: self.unproven(repository, |_| false),
             concerned: may_be || self.claims(repository).next().is_some(),
         }
     }
@@ -248,7 +285,7 @@ impl<'a> Checker<'a> {
         let mut former = Former::default();
         if let Some((known, pin)) = self.backup.roots(repository).zip(self.pins.find(repository)) {
             stored_chain(pin, repository, known.roots.iter(), |root| {
-                former.note(root.payload(), &self.usable);
+                former.note(root.payload(), &self.listed);
             });
         }
         let against = match session.take_offline() {
@@ -281,16 +318,18 @@ impl<'a> Checker<'a> {
         };
         let stale = claims.iter().filter(|claim| is_stale(claim));
         let stale = stale.map(|(key, role)| (key.sidecar.name.clone(), (*role).clone())).collect();
+        let unproven = self.unproven(repository, |role| complete || listed.contains_key(role));
         let roles = covers.iter().map(|cover| CheckedRole {
             cover: cover.clone(),
             forgotten: self.forgotten(cover),
             concerned: !cover.held.is_empty()
                 || claimed.contains(&cover.role)
+                || !cover.absent.is_disjoint(&self.listed)
                 || former.roles.contains(&cover.role),
         });
         let roles: Vec<CheckedRole> = roles.collect();
         let concerned = !claimed.is_empty() || roles.iter().any(|role| role.concerned);
-        CheckedRepository { repository: repository.clone(), against, roles, stale, concerned }
+        CheckedRepository { repository: repository.clone(), against, roles, stale, unproven, concerned }
     }
 
     /// What the descriptions of keys say about `repository`.
@@ -299,6 +338,17 @@ impl<'a> Checker<'a> {
             let held = key.sidecar.roles.iter().filter(move |held| held.repository == *repository);
             held.map(move |held| (key, &held.role))
         })
+    }
+
+    fn unproven(
+        &self,
+        repository: &RepositoryName,
+        in_view: impl Fn(&RoleName) -> bool,
+    ) -> Vec<(KeyName, RoleName)> {
+        let claims = self
+            .claims(repository)
+            .filter(|(key, role)| !self.usable.contains(&key.public.fingerprint()) && !in_view(role));
+        claims.map(|(key, role)| (key.sidecar.name.clone(), role.clone())).collect()
     }
 
     /// Keys of this home that would be lost with it. Loaded ones are somewhere else.
@@ -317,10 +367,10 @@ struct Former {
 }
 
 impl Former {
-    fn note(&mut self, root: &Root, usable: &BTreeSet<Fingerprint>) {
+    fn note(&mut self, root: &Root, listed: &BTreeSet<Fingerprint>) {
         for (name, role) in [(RoleName::Root, TopLevelRole::Root), (RoleName::Targets, TopLevelRole::Targets)]
         {
-            if !root.role(role).fingerprints(&root.keys).is_disjoint(usable) {
+            if !root.role(role).fingerprints(&root.keys).is_disjoint(listed) {
                 self.roles.insert(name);
             }
         }

@@ -9,12 +9,14 @@ use std::io::{self, Read};
 use std::path::{Component, Path};
 
 use bulla_keys_schema::dialect::notary1::key_id;
-use bulla_keys_schema::key::{InvalidKeyFile, KeyFile, KeyName};
+use bulla_keys_schema::key::{InvalidKeyFile, KeyFile, KeyFileContent, KeyName, PublicKey};
 use flate2::read::GzDecoder;
 use tar::{Archive, Entry, EntryType};
 use zeroize::Zeroizing;
 
-use crate::port::StoredKey;
+use crate::flow::key::{KeyError, KeyPorts};
+use crate::flow::signing::UnlockError;
+use crate::port::{Passphrases, StoredKey};
 
 /// How gzip begins (RFC 1952 2.3.1).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -40,11 +42,35 @@ pub struct FoundKey {
 }
 
 impl FoundKey {
-    /// The key of this home that the file is named after, if there is one: then nothing needs to
-    /// be opened.
-    #[must_use]
-    pub fn known<'a>(&self, here: &'a [StoredKey]) -> Option<&'a StoredKey> {
-        here.iter().find(|key| key.sidecar.loaded.is_none() && key_id(&key.public).as_str() == self.id)
+    /// The key of this home that the file holds, if it is named after one. A name alone proves
+    /// nothing, so the file is opened; and who throws the tar away then needs our private half.
+    ///
+    /// # Errors
+    /// The file, or our private half of that key, cannot be opened or read.
+    pub fn known<'a>(
+        &self,
+        ports: KeyPorts<'_>,
+        here: &'a [StoredKey],
+    ) -> Result<Option<&'a StoredKey>, KeyError> {
+        let is_named = |key: &&StoredKey| key_id(&key.public).as_str() == self.id;
+        let mut kept = here.iter().filter(|key| key.sidecar.loaded.is_none());
+        let Some(known) = kept.find(is_named) else { return Ok(None) };
+        if self.public_key(ports.passphrases)? != known.public {
+            return Ok(None);
+        }
+        ports.keys.sealed(&known.name)?;
+        Ok(Some(known))
+    }
+
+    fn public_key(&self, passphrases: &dyn Passphrases) -> Result<PublicKey, KeyError> {
+        match &self.file.content {
+            KeyFileContent::Open(secret) => Ok(secret.public_key().clone()),
+            KeyFileContent::Encrypted(encrypted) => {
+                let passphrase = passphrases.existing(&self.name)?;
+                let failed = |source| UnlockError::Open { name: self.name.clone(), source };
+                Ok(encrypted.open(&passphrase).map_err(failed)?.public_key().clone())
+            }
+        }
     }
 }
 

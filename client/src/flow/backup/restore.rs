@@ -22,6 +22,9 @@ pub struct Wanted {
     pub pins: Pins,
     /// Root documents of what is pinned.
     pub repositories: Vec<KnownRoots>,
+    /// Whether only who has the secret of the backup can have made it. Else it does not say which
+    /// servers get our token.
+    pub vouched: bool,
 }
 
 /// What becomes of one key.
@@ -38,9 +41,22 @@ pub enum Fate {
 pub struct Plan {
     /// Every key.
     pub keys: Vec<(BackupKey, Fate)>,
-    /// Every pin, and whether it is new.
-    pub pins: Vec<(Pin, bool)>,
+    /// Every pin.
+    pub pins: Vec<PlannedPin>,
+    /// As for [`Wanted`].
+    pub vouched: bool,
     repositories: Vec<KnownRoots>,
+}
+
+/// What becomes of one pin.
+#[derive(Clone, Debug)]
+pub struct PlannedPin {
+    /// The pin, as it is or will be here.
+    pub pin: Pin,
+    /// Whether it is written.
+    pub is_new: bool,
+    /// The server that the backup names for it, if nobody vouches for that.
+    pub server_not_taken: Option<String>,
 }
 
 /// Gives keys other names.
@@ -96,15 +112,20 @@ pub fn plan(wanted: Wanted, keys: &dyn KeyStore, home: &Home) -> Result<Plan, Re
     let mut pins = Vec::new();
     for pin in wanted.pins.all() {
         // A pin for less than one of ours would overrule that there.
-        match pinned.over(&pin.scope) {
-            Some(known) if !known.agrees_with(pin) => {
-                conflicts.push(Conflict::Pin { scope: pin.scope.clone() });
-            }
-            known => pins.push((pin.clone(), known.is_none_or(|known| known.scope != pin.scope))),
+        let known = pinned.over(&pin.scope);
+        let is_new = known.is_none_or(|known| known.scope != pin.scope);
+        // A server that is ours already is nobody's choice but ours.
+        let agreed = known.is_some_and(|known| known.agrees_with(pin));
+        let taken = if wanted.vouched || agreed { pin.clone() } else { Pin { server: None, ..pin.clone() } };
+        if known.is_some_and(|known| !known.agrees_with(&taken)) {
+            conflicts.push(Conflict::Pin { scope: pin.scope.clone() });
         }
+        let server_not_taken = pin.server.clone().filter(|_| taken.server.is_none());
+        pins.push(PlannedPin { pin: taken, is_new, server_not_taken });
     }
     if conflicts.is_empty() {
-        Ok(Plan { keys: planned, pins, repositories: wanted.repositories })
+        let Wanted { repositories, vouched, .. } = wanted;
+        Ok(Plan { keys: planned, pins, vouched, repositories })
     } else {
         Err(RestoreError::Conflicts(conflicts))
     }
@@ -140,7 +161,8 @@ fn write(
             written.push(name);
         }
     }
-    let new: Vec<&Pin> = plan.pins.iter().filter(|(_, is_new)| *is_new).map(|(pin, _)| pin).collect();
+    let new = plan.pins.iter().filter(|planned| planned.is_new);
+    let new: Vec<&Pin> = new.map(|planned| &planned.pin).collect();
     if !new.is_empty() {
         Pins::update(home, |pins| new.iter().try_for_each(|pin| pins.add((*pin).clone())))?;
     }

@@ -110,6 +110,14 @@ impl KeyStore for World {
         Ok(())
     }
 
+    fn remains(&self, _: &KeyName) -> Result<Vec<PathBuf>, KeyStoreError> {
+        Ok(vec![])
+    }
+
+    fn remove_remains(&self, _: &KeyName) -> Result<Vec<PathBuf>, KeyStoreError> {
+        Ok(vec![])
+    }
+
     fn public_path(&self, _: &KeyName) -> Option<PathBuf> {
         None
     }
