@@ -194,7 +194,7 @@ async fn a_server_with_authentication_wants_a_token_for_the_very_repository() {
     let reader = site.token("reader", &format!("{}/**", site.registry.host), "read").await;
     site.admin = site.admin.with("BULLA_TOKEN", &reader);
     assert_eq!(site.verified("1.0"), site.pinned(&digest));
-    assert_refused(&site.admin, 30, &["sign", &site.image("1.0")], &["hint: ask the server's admin"]);
+    assert_refused(&site.admin, 30, &["sign", &site.image("1.0")], &["right `publish`", "--can publish"]);
 }
 
 #[test]
