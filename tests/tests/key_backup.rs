@@ -89,6 +89,12 @@ fn a_backup_without_the_newest_targets_key_is_found_out() {
     assert_eq!(targets["forgotten"], serde_json::json!(["targets-2"]), "{targets}");
     let words = site.admin.run(&["key", "backup", "--verify", text(&old)]);
     assert!(words.stdout.contains("NOT RECOVERABLE: 0 of 1 needed keys"), "{}", words.stdout);
+    // A signer can still sign releases, but what this home had to say there is gone.
+    assert!(
+        words.stdout.contains("NOT WHOLE: 1 of 1 needed keys, but not in the backup: "),
+        "{}",
+        words.stdout
+    );
 
     // On a machine that has nothing but the backup, the pins in it lead to the same.
     let elsewhere = site.elsewhere();

@@ -209,7 +209,9 @@ fn settings(error: &anyhow::Error) -> Explained {
         return (Exit::Configuration, hint("name a readable PEM file with --ca-cert or --registry-ca-cert"));
     }
     if error.is::<super::signer::UnusableFile>() {
-        return (Exit::Usage, hint("name another file"));
+        let text =
+            "name another file; the public key of a key of this home: bulla key export NAME > NAME.pub";
+        return (Exit::Usage, hint(text));
     }
     if error.is::<super::man::UnwritablePages>() {
         return (Exit::Usage, hint("name a folder that exists and can be written"));

@@ -259,6 +259,9 @@ impl CheckedRoleReport {
         let held = format!("{} of {} needed keys", self.held.len(), self.threshold);
         match (self.state, self.forgotten.as_slice()) {
             ("lost", []) => format!("NOT RECOVERABLE: {held}"),
+            ("lost", names) if self.held.len() >= self.threshold as usize => {
+                format!("NOT WHOLE: {held}, but not in the backup: {}", names.join(", "))
+            }
             ("lost", names) => format!("NOT RECOVERABLE: {held}; not in the backup: {}", names.join(", ")),
             ("of-others", _) => "keys of others".to_owned(),
             ("part", _) => format!("{held}; others have the rest"),
