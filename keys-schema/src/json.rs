@@ -199,6 +199,30 @@ pub(crate) fn shown(text: &str) -> String {
     shown
 }
 
+/// The wire form as Go's encoder writes it: it escapes these characters inside of strings, and they
+/// occur nowhere else.
+#[must_use]
+pub(crate) fn escape_for_html(wire: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(wire.len());
+    let mut rest = wire;
+    while let Some((&byte, tail)) = rest.split_first() {
+        match (byte, tail) {
+            (b'<', _) => out.extend(br"\u003c"),
+            (b'>', _) => out.extend(br"\u003e"),
+            (b'&', _) => out.extend(br"\u0026"),
+            // U+2028 and U+2029.
+            (0xe2, [0x80, last @ (0xa8 | 0xa9), after @ ..]) => {
+                out.extend(if *last == 0xa8 { br"\u2028" } else { br"\u2029" });
+                rest = after;
+                continue;
+            }
+            _ => out.push(byte),
+        }
+        rest = tail;
+    }
+    out
+}
+
 /// Writes the digits of `number`.
 pub(crate) fn write_integer(number: i64, out: &mut Vec<u8>) {
     // Writing to a vector cannot fail.

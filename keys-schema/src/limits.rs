@@ -13,6 +13,8 @@ pub const SNAPSHOT_BYTES: usize = 2_000_000;
 pub const TARGETS_BYTES: usize = 5_000_000;
 /// Largest image manifest kept as a target, in bytes; registries accept 4 MiB.
 pub const MANIFEST_BYTES: usize = 4 * 1024 * 1024;
+/// Largest target file of any kind, in bytes: the envelope of an attestation.
+pub const TARGET_FILE_BYTES: usize = 16 * 1024 * 1024;
 /// Root documents walked in one refresh (C3, endless data).
 pub const ROOT_STEPS: usize = 256;
 /// Delegated roles visited in one lookup (C25, resource abuse).
@@ -64,3 +66,25 @@ pub const REPORT_BYTES: usize = 16 * 1024 * 1024;
 pub const REPORT_DEPTH: usize = 64;
 /// Values in a report: names of members are not counted, containers are.
 pub const REPORT_VALUES: usize = 1_000_000;
+/// Findings in a report. The largest images have a few thousand.
+pub const REPORT_FINDINGS: usize = 100_000;
+/// Largest envelope of an attestation, in bytes. In base64, a report of up to 12 MiB fits.
+pub const ENVELOPE_BYTES: usize = TARGET_FILE_BYTES;
+/// Signatures one envelope may carry: each is checked over all of its bytes.
+pub const ENVELOPE_SIGNATURES: usize = 8;
+/// Images one statement may be about.
+pub const STATEMENT_SUBJECTS: usize = 1_024;
+/// Layers of one manifest of signatures or attestations.
+pub const SIGNATURE_LAYERS: usize = 256;
+/// Entries in one list of what refers to an image.
+pub const REFERRERS: usize = 1_000;
+/// Largest payload of one signature, in bytes.
+pub const SIMPLE_SIGNING_BYTES: usize = 64 * 1024;
+/// Largest bundle that signs an image, in bytes.
+pub const SIGNATURE_BUNDLE_BYTES: usize = 1024 * 1024;
+/// Largest bundle with an attestation, in bytes: the largest envelope, and what stands around it.
+pub const BUNDLE_BYTES: usize = ENVELOPE_BYTES + 64 * 1024;
+/// Largest policy, in bytes.
+pub const POLICY_BYTES: usize = 1024 * 1024;
+/// Patterns of repositories in one policy.
+pub const POLICY_PATTERNS: usize = 2_048;

@@ -134,6 +134,76 @@ const SEEDS: &[(&str, &str)] = &[
     ("notary_role", "targets/root\nroot"),
     ("notary_time", "2030-01-02T03:04:05.123456789+02:00"),
     (
+        "policy",
+        r#"{"policy":1,"name":"n","registries":{"block":["q.io"]},"trust":{"r.io/**":{"root_keys":["0101010101010101010101010101010101010101010101010101010101010101"],"root_threshold":1}},"rule":[{"name":"a","match":["r.io/*","localhost:*/**"],"signing":{"required":false}},{"name":"b","match":["r.io/a"],"signing":{"required":true},"attestation":[{"name":"s","type":"vulns","signers":["ci"],"max_age":"7d","max_high":0}]}],"exception":[{"id":"E","match":["r.io/a"],"checks":["vuln.high"],"expires":"2030-01-02T00:00:00Z","reason":"r","approved_by":"a"}]}"#,
+    ),
+    (
+        "policy",
+        "policy = 1\nname = \"n\"\ndefault = \"audit\"\naudit_until = 2030-01-02T00:00:00Z\n[[rule]]\nname = \"a\"\nmatch = [\"*.r.io/**\"]\nsigning = { required = false }\n",
+    ),
+    (
+        "database_metadata",
+        r#"{"Version":2,"NextUpdate":"2030-01-03T00:00:00Z","UpdatedAt":"2030-01-02T03:04:05Z"}"#,
+    ),
+    (
+        "inventory",
+        r#"{"bomFormat":"CycloneDX","metadata":{"timestamp":"2030-01-02T03:04:05Z","component":{"purl":"pkg:oci/a@sha256%3A0707070707070707070707070707070707070707070707070707070707070707"}},"components":[{"name":"a","components":[{"name":"b"}]}]}"#,
+    ),
+    (
+        "inventory",
+        r#"{"spdxVersion":"SPDX-2.3","creationInfo":{"created":"2030-01-02T03:04:05Z"},"documentDescribes":["a"],"packages":[{"name":"a","SPDXID":"a","versionInfo":"sha256:0707070707070707070707070707070707070707070707070707070707070707","externalRefs":[{"referenceLocator":"pkg:oci/a@sha256%3A0707070707070707070707070707070707070707070707070707070707070707"}]}]}"#,
+    ),
+    (
+        "inventory",
+        r#"{"@context":"https://spdx.org/rdf/3.0.1/spdx-context.jsonld","@graph":[{"type":"CreationInfo","created":"2030-01-02T03:04:05Z"},{"type":"software_Package"}]}"#,
+    ),
+    (
+        "scan_arguments",
+        r#"image --severity HIGH,CRITICAL --scanners=vuln,secret --ignore-unfixed=false -f json app"#,
+    ),
+    ("scan_arguments", r#"image --format json app:1"#),
+    (
+        "scan_in_toto_vulns",
+        r#"{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"0707070707070707070707070707070707070707070707070707070707070707"}}],"predicateType":"https://in-toto.io/attestation/vulns/v0.1","predicate":{"invocation":{"parameters":["--severity=HIGH"]},"scanner":{"uri":"pkg:github/a/trivy@1","db":{"lastUpdate":"2030-01-02T03:04:05Z"},"result":[{"id":"CVE-1","severity":[{"method":"nvd","score":"high"}]},{"vulnerability":{"id":"CVE-2","severity":[{"method":"cvss","score":7.5}]}}]},"metadata":{"scanFinishedOn":"2030-01-02T03:04:05Z"}}}"#,
+    ),
+    ("scan_in_toto_vulns", r#"{"scanner":{"uri":"grype","result":[]}}"#),
+    (
+        "in_toto_statement",
+        r#"{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"n","digest":{"sha256":"0707070707070707070707070707070707070707070707070707070707070707"}}],"predicateType":"https://example.com/t/v1","predicate":{"a":1.50}}"#,
+    ),
+    (
+        "attestation",
+        r#"{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"n","digest":{"sha256":"0707070707070707070707070707070707070707070707070707070707070707"}}],"predicateType":"https://example.com/t/v1","predicate":{"a":1.50}}"#,
+    ),
+    (
+        "dsse_envelope",
+        r#"{"payload":"eyJfdHlwZSI6Imh0dHBzOi8vaW4tdG90by5pby9TdGF0ZW1lbnQvdjEiLCJzdWJqZWN0IjpbeyJuYW1lIjoibiIsImRpZ2VzdCI6eyJzaGEyNTYiOiIwNzA3MDcwNzA3MDcwNzA3MDcwNzA3MDcwNzA3MDcwNzA3MDcwNzA3MDcwNzA3MDcwNzA3MDcwNzA3MDcwNzA3In19XSwicHJlZGljYXRlVHlwZSI6Imh0dHBzOi8vZXhhbXBsZS5jb20vdC92MSIsInByZWRpY2F0ZSI6eyJhIjoxLjUwfX0=","payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"AAAA"}]}"#,
+    ),
+    (
+        "vex_document",
+        r#"{"@context":"https://openvex.dev/ns/v0.2.0","author":"a","timestamp":"2030-01-02T03:04:05Z","statements":[{"vulnerability":{"name":"CVE-1","aliases":["GHSA-1"]},"products":[{"@id":"pkg:oci/a@sha256%3A0707070707070707070707070707070707070707070707070707070707070707","subcomponents":[{"@id":"pkg:deb/debian/openssl"}]}],"status":"not_affected","justification":"vulnerable_code_not_present"}]}"#,
+    ),
+    (
+        "bundle",
+        r#"{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"publicKey":{"hint":"aA=="},"tlogEntries":[]},"dsseEnvelope":{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"AQ==","keyid":""}]}}"#,
+    ),
+    (
+        "bundle",
+        r#"{"mediaType":"application/vnd.dev.sigstore.bundle+json;version=0.3","verificationMaterial":{"certificate":{"rawBytes":"AA=="}},"messageSignature":{}}"#,
+    ),
+    (
+        "sig_manifest",
+        r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"c","digest":"sha256:0707070707070707070707070707070707070707070707070707070707070707","size":2},"layers":[{"mediaType":"application/vnd.dev.cosign.simplesigning.v1+json","digest":"sha256:0707070707070707070707070707070707070707070707070707070707070707","size":1,"annotations":{"dev.cosignproject.cosign/signature":"AQ=="}}],"subject":null,"annotations":{"a":"b"}}"#,
+    ),
+    (
+        "sig_manifest",
+        r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":"m","digest":"sha256:0707070707070707070707070707070707070707070707070707070707070707","size":1,"artifactType":"x"},{"mediaType":"m","digest":"sha512:00","size":1}]}"#,
+    ),
+    (
+        "simple_signing",
+        r#"{"critical":{"identity":{"docker-reference":"localhost:5000/a/b:v1"},"image":{"docker-manifest-digest":"sha256:0707070707070707070707070707070707070707070707070707070707070707"},"type":"cosign container image signature"},"optional":{"creator":"x","timestamp":1700000000,"a":"<&>"}}"#,
+    ),
+    (
         "scan_cosign_vuln",
         r#"{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"0707070707070707070707070707070707070707070707070707070707070707"}}],"predicateType":"https://cosign.sigstore.dev/attestation/vuln/v1","predicate":{"invocation":{"parameters":["--severity=HIGH"]},"scanner":{"version":"1","result":{"SchemaVersion":2,"CreatedAt":"2030-01-02T03:04:05Z","ArtifactType":"container_image","Metadata":{"OS":{"EOSL":true},"ImageID":"sha256:0707070707070707070707070707070707070707070707070707070707070707","RepoDigests":["a/b@sha256:0707070707070707070707070707070707070707070707070707070707070707"]},"Results":[{"Class":"os-pkgs","Vulnerabilities":[{"VulnerabilityID":"CVE-1","Severity":"HIGH"}],"Secrets":[{}],"Misconfigurations":[{"Status":"FAIL"}]}]}},"metadata":{"scanStartedOn":"2030-01-02T03:04:05Z","scanFinishedOn":"2030-01-02T03:04:05Z"}}}"#,
     ),
@@ -272,6 +342,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
             keys.map(der)
                 .flat_map(|der| [32, 33, 65].map(|length| der[der.len().saturating_sub(length)..].to_vec())),
         ),
+        "policy" => seeds.extend(texts("tests/data/policy", "toml")),
         "backup" => seeds.push(backup()),
         "backup_share" => seeds.extend(shares()),
         "certificate" => seeds.extend(texts("tests/data/certificates", "pem")),

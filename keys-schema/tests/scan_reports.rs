@@ -22,26 +22,31 @@ use serde_json::{Value, json};
 #[path = "scan_reports/generated.rs"]
 mod generated;
 
-use generated::{COUNTED, Finding, SCANNED, finding, report};
+use generated::{COUNTED, DIGEST, Finding, SCANNED, finding, one, read, report, with, wrapped};
 
-const DIGEST: Sha256Digest = Sha256Digest::from_bytes([7; 32]);
-
-fn read(report: &Value) -> Result<ScanSummary, InvalidReport> {
-    ScanSummary::read(report.to_string().as_bytes(), None)
-}
-
-fn one(format: ReportFormat) -> Value {
-    report(format, &[(Severity::High, Some("HIGH"))], &DIGEST)
-}
-
-/// `report` with the value at `pointer` replaced.
-fn with(mut report: Value, pointer: &str, value: Value) -> Value {
+/// `report` without the member at `pointer`.
+fn without(mut report: Value, pointer: &str) -> Value {
     let (parent, name) = pointer.rsplit_once('/').unwrap();
-    match report.pointer_mut(parent).unwrap() {
-        Value::Array(items) => items[name.parse::<usize>().unwrap()] = value,
-        members => drop(members.as_object_mut().unwrap().insert(name.to_owned(), value)),
-    }
+    report.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(name);
     report
+}
+
+/// Pointers to all members of all objects in `value`.
+fn members(value: &Value, at: &str, places: &mut Vec<String>) {
+    let mut below = |name: &str, value: &Value, is_member: bool| {
+        let at = format!("{at}/{name}");
+        if is_member {
+            places.push(at.clone());
+        }
+        members(value, &at, places);
+    };
+    match value {
+        Value::Object(object) => object.iter().for_each(|(name, value)| below(name, value, true)),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(i, item)| below(&i.to_string(), item, false));
+        }
+        _ => {}
+    }
 }
 
 proptest! {
@@ -62,6 +67,53 @@ proptest! {
             prop_assert_eq!(summary.scanned_at, Some(SCANNED.parse().unwrap()));
             prop_assert_eq!(&summary.filtered, &None);
             prop_assert!(summary.is_of(&DIGEST) && !summary.is_of(&Sha256Digest::from_bytes([8; 32])));
+        }
+    }
+
+    #[test]
+    fn a_report_in_the_predicate_of_cosign_has_the_findings_that_it_has_alone(
+        format in select(vec![ReportFormat::Trivy, ReportFormat::Grype, ReportFormat::Sarif]),
+        findings in vec(finding(), 0..20),
+    ) {
+        let report = report(format, &findings, &DIGEST);
+        let alone = read(&report).unwrap();
+        let wrapped = read(&wrapped(&report, &DIGEST)).unwrap();
+        prop_assert_eq!(&wrapped.findings, &alone.findings);
+        prop_assert_eq!(wrapped.counts, alone.counts);
+        prop_assert_eq!(wrapped.scanner.name, alone.scanner.name);
+        prop_assert_eq!(wrapped.format, ReportFormat::CosignVuln);
+    }
+
+    #[test]
+    fn a_vulnerability_counts_once_by_its_worst_severity(
+        // Both give one name to all findings.
+        format in select(vec![ReportFormat::Grype, ReportFormat::CycloneDx]),
+        findings in vec(finding(), 1..20),
+    ) {
+        let counts = read(&report(format, &findings, &DIGEST)).unwrap().counts_by_cve();
+        let worst = findings.iter().map(|finding| finding.0).max().unwrap();
+        let has_unknown = findings.iter().any(|finding| finding.0 == Severity::Unknown);
+        for severity in Severity::ALL {
+            let expected = severity == worst || (severity == Severity::Unknown && has_unknown);
+            prop_assert_eq!(counts.of(severity), u64::from(expected), "{}", severity);
+        }
+    }
+
+    #[test]
+    fn a_member_that_is_null_is_as_good_as_absent(
+        format in select(COUNTED.to_vec()),
+        findings in vec(finding(), 1..6),
+        at in any::<Index>(),
+    ) {
+        let report = report(format, &findings, &DIGEST);
+        let mut places = Vec::new();
+        members(&report, "", &mut places);
+        let place = &places[at.index(places.len())];
+        let null = read(&with(report.clone(), place, Value::Null));
+        match (read(&without(report, place)), null) {
+            (Ok(absent), Ok(null)) => prop_assert_eq!(absent, null),
+            (Err(_), Err(_)) => {}
+            (absent, null) => prop_assert!(false, "{}: {:?} {:?}", place, absent.is_ok(), null.is_ok()),
         }
     }
 
@@ -100,11 +152,14 @@ fn a_severity_that_is_no_word_is_refused() {
         (ReportFormat::Trivy, "/Results/1/Vulnerabilities/0/Severity"),
         (ReportFormat::Grype, "/matches/0/vulnerability/severity"),
         (ReportFormat::CosignVuln, "/predicate/scanner/result/Results/1/Vulnerabilities/0/Severity"),
+        (ReportFormat::InTotoVulns, "/predicate/scanner/result/0/severity/1/score"),
         (ReportFormat::Sarif, "/runs/0/tool/driver/rules/0/properties/tags/1"),
         (ReportFormat::CycloneDx, "/vulnerabilities/0/ratings/0/severity"),
     ] {
         assert_eq!(read(&one(format)).unwrap().counts.of(Severity::High), 1, "{format}");
-        for value in [json!(9), json!(1.5), json!(true), json!(["HIGH"]), json!({ "HIGH": 1 })] {
+        // In in-toto's, a number is a score.
+        let numbers = [json!(9), json!(1.5)].into_iter().filter(|_| format != ReportFormat::InTotoVulns);
+        for value in numbers.chain([json!(true), json!(["HIGH"]), json!({ "HIGH": 1 })]) {
             let refused = read(&with(one(format), pointer, value));
             assert!(matches!(refused, Err(InvalidReport::Member { .. })), "{format}: {refused:?}");
         }
@@ -122,6 +177,8 @@ fn lists_of_findings_are_lists() {
         (ReportFormat::Grype, "/ignoredMatches"),
         (ReportFormat::CosignVuln, "/subject"),
         (ReportFormat::CosignVuln, "/predicate/invocation/parameters"),
+        (ReportFormat::InTotoVulns, "/predicate/scanner/result"),
+        (ReportFormat::InTotoVulns, "/predicate/scanner/result/0/severity"),
         (ReportFormat::Sarif, "/runs"),
         (ReportFormat::Sarif, "/runs/0/results"),
         (ReportFormat::CycloneDx, "/vulnerabilities"),
@@ -142,6 +199,7 @@ fn absent_is_not_zero() {
         (with(one(ReportFormat::Trivy), "/Results", json!([])), &no_scan),
         (with(one(ReportFormat::Trivy), "/Results", json!([{ "Class": "secret", "Secrets": [] }])), &no_scan),
         (with(one(ReportFormat::CosignVuln), "/predicate/scanner/result", json!(null)), &no_scan),
+        (with(one(ReportFormat::InTotoVulns), "/predicate/scanner/result", json!(null)), &no_scan),
         (with(one(ReportFormat::Sarif), "/runs", json!([])), &no_scan),
         (with(one(ReportFormat::Sarif), "/runs/0/results", json!(null)), &no_scan),
         (
@@ -189,11 +247,13 @@ fn what_was_taken_out_is_said() {
     for (parameters, name) in [
         (json!(["image", "--severity", "HIGH"]), Some("--severity")),
         (json!(["image --vex=repo app"]), Some("--vex")),
+        (json!(["image", "--unheard-of"]), Some("--unheard-of")),
         (json!(["image", "--format", "cosign-vuln"]), None),
         (json!([]), None),
     ] {
         let report = with(one(ReportFormat::CosignVuln), "/predicate/invocation/parameters", parameters);
-        assert_eq!(read(&report).unwrap().filtered, name.map(|name| Filtered::Option { name }));
+        let filtered = name.map(|name: &str| Filtered::Option { name: name.to_owned() });
+        assert_eq!(read(&report).unwrap().filtered, filtered);
     }
 }
 

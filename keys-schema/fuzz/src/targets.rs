@@ -5,7 +5,10 @@
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
-use bulla_keys_schema::attest::{Gate, NoEvidence, ReportFormat, ScanSummary};
+use bulla_keys_schema::attest::{
+    self, Counts, Filters, Finding, Gate, Inventory, NoEvidence, ReportFormat, ScanSummary, Severity,
+    VexDocument, database_made_at,
+};
 use bulla_keys_schema::backup::{Backup, Share, join};
 use bulla_keys_schema::canonical::canonical;
 use bulla_keys_schema::dialect::{Dialect, Document, Envelope, Signature, notary1, tuf1};
@@ -17,20 +20,31 @@ use bulla_keys_schema::key::{
 };
 use bulla_keys_schema::metadata;
 use bulla_keys_schema::names::{ImageRef, PathPattern, RepositoryName, RoleName, TargetPath};
+use bulla_keys_schema::policy::{AskedImage, Case, CheckId, Policy, Standing};
 use bulla_keys_schema::request::{RequestExport, SignatureFile, SigningRequest};
+use bulla_keys_schema::sigstore::{
+    Attached, Bundle, Content, Descriptor, FallbackIndex, Found, Origin, Question, ReferrerManifest,
+    SIMPLE_SIGNING, SigManifest, SimpleSigning,
+};
 use bulla_keys_schema::time::UtcTime;
 
 /// A function of this room.
 pub type Target = fn(&[u8]) -> bool;
 
 /// All of them, by name.
-pub const ALL: [(&str, Target); 37] = [
+pub const ALL: [(&str, Target); 49] = [
+    ("attestation", attestation),
     ("backup", backup),
     ("backup_share", backup_share),
+    ("bundle", bundle),
     ("certificate", certificate),
+    ("database_metadata", database_metadata),
+    ("dsse_envelope", dsse_envelope),
     ("envelope", envelope),
     ("file_name", file_name),
     ("image_ref", image_ref),
+    ("in_toto_statement", in_toto_statement),
+    ("inventory", inventory),
     ("json", json),
     ("key_file", key_file),
     ("key_ids", key_ids),
@@ -43,25 +57,31 @@ pub const ALL: [(&str, Target); 37] = [
     ("notary_time", notary_time),
     ("notary_timestamp", notary_timestamp),
     ("path_pattern", path_pattern),
+    ("policy", policy),
     ("public_key_pem", public_key_pem),
     ("public_key_raw", public_key_raw),
     ("public_key_spki", public_key_spki),
     ("repository_name", repository_name),
     ("root", root),
+    ("scan_arguments", scan_arguments),
     ("scan_cosign_vuln", scan_cosign_vuln),
     ("scan_cyclonedx", scan_cyclonedx),
     ("scan_grype", scan_grype),
+    ("scan_in_toto_vulns", scan_in_toto_vulns),
     ("scan_sarif", scan_sarif),
     ("scan_trivy", scan_trivy),
     ("sealed_key", sealed_key),
     ("secret_key_pkcs8", secret_key_pkcs8),
+    ("sig_manifest", sig_manifest),
     ("signatures", signatures),
     ("signing_request", signing_request),
     ("signing_request_export", signing_request_export),
+    ("simple_signing", simple_signing),
     ("snapshot", snapshot),
     ("targets", targets),
     ("timestamp", timestamp),
     ("utc_time", utc_time),
+    ("vex_document", vex_document),
 ];
 
 /// Strict JSON and its canonical form.
@@ -88,6 +108,11 @@ pub fn scan_grype(data: &[u8]) -> bool {
     scan(ReportFormat::Grype, data)
 }
 
+/// The vulnerability predicate of in-toto, and statements with it.
+pub fn scan_in_toto_vulns(data: &[u8]) -> bool {
+    scan(ReportFormat::InTotoVulns, data)
+}
+
 /// SARIF.
 pub fn scan_sarif(data: &[u8]) -> bool {
     scan(ReportFormat::Sarif, data)
@@ -98,18 +123,108 @@ pub fn scan_trivy(data: &[u8]) -> bool {
     scan(ReportFormat::Trivy, data)
 }
 
-/// What is read as one format is read as no other, and a gate with an image takes no report that does
-/// not name it.
+/// What is read as one format is read as no other, counts are those of the findings, and a gate with
+/// an image takes no report that does not name it.
 fn scan(format: ReportFormat, data: &[u8]) -> bool {
     let Ok(summary) = ScanSummary::read(data, Some(format)) else { return false };
     assert_eq!(summary.format, format);
-    assert_eq!(ScanSummary::read(data, None).as_ref(), Ok(&summary));
+    match ScanSummary::read(data, None) {
+        Ok(other) => assert_eq!(other, summary),
+        // An empty list alone is a predicate of in-toto only for whoever expects one.
+        Err(_) => assert!(format == ReportFormat::InTotoVulns && summary.findings.is_empty()),
+    }
+    assert_eq!(Counts::by_finding(&summary.findings), summary.counts);
+    let by_cve = summary.counts_by_cve();
+    for severity in Severity::ALL {
+        assert!(by_cve.of(severity) <= summary.counts.of(severity));
+    }
+    assert!(summary.findings.iter().all(|finding| finding.is_called(finding.identity())));
     let image = Sha256Digest::of(data);
+    assert!(summary.findings.iter().all(|finding| !finding.id.is_empty()));
     let gate = Gate { image: Some(image), ..Gate::default() };
     let now = UtcTime::from_unix_seconds(0).expect("a moment");
     let judged = gate.judge(&summary, now);
     assert!(matches!(judged, Err(NoEvidence::NamesNoImage | NoEvidence::OtherImage { .. })));
     true
+}
+
+/// Declared arguments of scanners: more of them never hide less.
+pub fn scan_arguments(data: &[u8]) -> bool {
+    let Some(text) = text(data) else { return false };
+    let mut is_clean = false;
+    for scanner in ["trivy", "grype", "other"] {
+        let filters = Filters::of_arguments(scanner, [text]);
+        let hidden = Severity::ALL.map(|severity| filters.hides(severity));
+        assert_eq!(filters.option().is_some(), hidden.contains(&true));
+        // Behind a lone dash, nothing is the value of what stands before it.
+        let more = Filters::of_arguments(scanner, [text, "- --only-fixed --ignore-unfixed"]);
+        assert!(Severity::ALL.into_iter().all(|severity| more.hides(severity)));
+        is_clean |= !hidden.contains(&true);
+    }
+    is_clean
+}
+
+/// An envelope: what was read can be written, and nobody signed what nobody's key verifies.
+pub fn dsse_envelope(data: &[u8]) -> bool {
+    let Ok(envelope) = attest::Envelope::parse(data.to_vec()) else { return false };
+    assert_eq!(envelope.bytes(), data);
+    assert!(envelope.verify([]).is_empty());
+    let written = attest::Envelope::sign(envelope.payload_type(), envelope.payload(), &[]).expect("no key");
+    let again = attest::Envelope::parse(written.bytes().clone()).expect("what is written can be read");
+    assert_eq!((again.payload_type(), again.payload()), (envelope.payload_type(), envelope.payload()));
+    true
+}
+
+/// A statement: written anew about its subject, it says the same.
+pub fn in_toto_statement(data: &[u8]) -> bool {
+    let Ok(statement) = attest::Statement::parse(data) else { return false };
+    let subject = *statement.subjects().first().expect("a subject");
+    let _ = attest::report_within(&statement);
+    if let Ok(text) = attest::write_statement("n", subject, statement.predicate_type(), statement.predicate())
+    {
+        let again = attest::Statement::parse(&text).expect("what is written can be read");
+        assert_eq!(again.subjects(), [subject]);
+        assert_eq!(again.predicate_type(), statement.predicate_type());
+        assert_eq!(again.predicate(), statement.predicate());
+    }
+    true
+}
+
+/// The payload of an attestation: what counts findings counts what it lists.
+pub fn attestation(data: &[u8]) -> bool {
+    let Ok(attestation) = attest::Attestation::read(data) else { return false };
+    assert!(!attestation.subjects.is_empty());
+    assert_eq!(attestation.kind == attest::Kind::Vulns, attestation.scan.is_some());
+    assert_eq!(attestation.kind == attest::Kind::Other, attestation.predicate.is_some());
+    true
+}
+
+/// Statements that take findings away: never in an image that the document does not name.
+pub fn vex_document(data: &[u8]) -> bool {
+    let Ok(document) = VexDocument::read(data) else { return false };
+    let image = Sha256Digest::of(data);
+    for statement in &document.statements {
+        for name in &statement.names {
+            let mut finding = Finding::new(name, Severity::High);
+            finding.purl = Some("pkg:deb/debian/openssl@1".to_owned());
+            assert!(!document.covers(&finding, &image));
+        }
+    }
+    true
+}
+
+/// Lists of what is in an image.
+pub fn inventory(data: &[u8]) -> bool {
+    Inventory::read(data).is_ok_and(|inventory| {
+        assert!(inventory.components > 0);
+        assert!(matches!(inventory.format, ReportFormat::CycloneDx | ReportFormat::Spdx));
+        true
+    })
+}
+
+/// What lies beside Trivy's database.
+pub fn database_metadata(data: &[u8]) -> bool {
+    database_made_at(data).is_ok()
 }
 
 /// The envelope around every metadata document.
@@ -316,6 +431,65 @@ pub fn signatures(data: &[u8]) -> bool {
     true
 }
 
+/// Bundles of Sigstore. Nobody's key has signed what the fuzzer makes up.
+pub fn bundle(data: &[u8]) -> bool {
+    let seed = [7; 32].into();
+    let key = SecretKey::from_seed(KeyAlgorithm::EcdsaP256, &seed).expect("a key");
+    let image = Sha256Digest::of(b"an image");
+    let repository: RepositoryName = "a.example.com/b".parse().expect("a name");
+    let question = Question::new(&repository, image, &[key.public_key().clone()], 1).expect("a question");
+    let found = Found { origin: Origin::Referrer(image), content: Content::Bundle(data.to_vec().into()) };
+    assert!(!question.judge(&[found]).holds());
+
+    let Ok(bundle) = Bundle::parse(data) else { return false };
+    let Bundle::Envelope(envelope) = bundle else { return true };
+    let written = Bundle::write(&envelope, key.public_key()).expect("one signature");
+    let Ok(Bundle::Envelope(again)) = Bundle::parse(&written) else { panic!("a written bundle") };
+    assert_eq!(again.payload(), envelope.payload());
+    assert_eq!(again.payload_type(), envelope.payload_type());
+    assert_eq!(again.signatures(), envelope.signatures());
+    true
+}
+
+/// Manifests and indexes beside an image. What is added leaves everything else as it was.
+pub fn sig_manifest(data: &[u8]) -> bool {
+    let entry = Descriptor::of(SIMPLE_SIGNING, data).annotate("a", "b");
+    let manifest = SigManifest::parse(data);
+    if let Ok(mut manifest) = manifest.clone() {
+        let before = manifest.layers().to_vec();
+        if manifest.append(entry.clone()).is_ok() {
+            let again = SigManifest::parse(&manifest.to_bytes()).expect("a written manifest");
+            assert_eq!(again.layers(), [&before[..], std::slice::from_ref(&entry)].concat());
+            assert_eq!(again.unreadable(), manifest.unreadable());
+        }
+    }
+    let index = FallbackIndex::parse(data);
+    if let Ok(mut index) = index.clone() {
+        let before = index.entries().len();
+        if let Ok(added) = index.append(entry) {
+            let again = FallbackIndex::parse(&index.to_bytes()).expect("a written index");
+            assert_eq!(again.entries().len(), before + usize::from(added));
+        }
+    }
+    let referrer = ReferrerManifest::parse(data);
+    if let Ok(referrer) = &referrer {
+        assert_eq!(referrer.to_bytes(), data);
+        assert_eq!(referrer.entry().digest, Sha256Digest::of(data));
+        assert!(Attached::Signatures.tag(referrer.entry().digest).as_str().ends_with(".sig"));
+    }
+    manifest.is_ok() || index.is_ok() || referrer.is_ok()
+}
+
+/// Payloads of simple signing.
+pub fn simple_signing(data: &[u8]) -> bool {
+    let Ok(payload) = SimpleSigning::parse(data) else { return false };
+    assert_eq!(SimpleSigning::parse(&payload.to_bytes()).as_ref(), Ok(&payload));
+    if let Some(repository) = payload.repository() {
+        assert!(!repository.as_str().split('/').any(|part| matches!(part, "" | "." | "..")));
+    }
+    true
+}
+
 /// Public keys in DER.
 pub fn public_key_spki(data: &[u8]) -> bool {
     PublicKey::from_spki_der(data).is_ok_and(|key| public_key(&key, data))
@@ -430,5 +604,36 @@ fn document<D: Document>(dialect: Dialect, data: &[u8]) -> bool {
     let again = D::decode(dialect, &written).expect("a written document");
     assert_eq!(again.encode(dialect), written);
     assert_eq!(again.version(), document.version());
+    true
+}
+
+/// Policies in TOML and JSON. Whatever is one refuses a digest that was taken back, and says the same
+/// twice.
+pub fn policy(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let Ok(policy) = Policy::parse(text) else { return false };
+    let now = UtcTime::from_unix_seconds(1_893_456_000).expect("a moment");
+    for name in ["r.io/a", "r.io/a/b", "docker.io/library/alpine", "localhost:5000/x"] {
+        let case = Case {
+            image: AskedImage {
+                repository: name.parse().expect("a name"),
+                tag: None,
+                digest: None,
+                platform: None,
+            },
+            standing: Standing::Refused {
+                check: CheckId::RevokedDigest,
+                message: String::new(),
+                digest: None,
+            },
+            facts: None,
+            attestations: Vec::new(),
+            first_seen: std::collections::BTreeMap::new(),
+        };
+        let verdict = policy.evaluate(&case, now);
+        assert!(!verdict.is_allowed(), "a revoked digest passes");
+        assert_eq!(verdict, policy.evaluate(&case, now));
+    }
+    assert_eq!(Policy::parse(text).as_ref(), Ok(&policy));
     true
 }

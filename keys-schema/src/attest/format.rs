@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use super::{InvalidReport, Unfit};
+use super::{InvalidReport, Unfit, in_toto_vulns};
 
 /// A format of reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +16,8 @@ pub enum ReportFormat {
     Grype,
     /// Cosign's vulnerability predicate, bare or in an in-toto statement.
     CosignVuln,
+    /// The vulnerability predicate of in-toto, bare or in a statement.
+    InTotoVulns,
     /// SARIF 2.1.0.
     Sarif,
     /// `CycloneDX` in JSON.
@@ -28,8 +30,16 @@ pub enum ReportFormat {
 
 impl ReportFormat {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Trivy, Self::Grype, Self::CosignVuln, Self::Sarif, Self::CycloneDx, Self::Spdx, Self::OpenVex];
+    pub const ALL: [Self; 8] = [
+        Self::Trivy,
+        Self::Grype,
+        Self::CosignVuln,
+        Self::InTotoVulns,
+        Self::Sarif,
+        Self::CycloneDx,
+        Self::Spdx,
+        Self::OpenVex,
+    ];
 
     /// As it is typed and shown.
     #[must_use]
@@ -38,6 +48,7 @@ impl ReportFormat {
             Self::Trivy => "trivy",
             Self::Grype => "grype",
             Self::CosignVuln => "cosign-vuln",
+            Self::InTotoVulns => "in-toto-vulns",
             Self::Sarif => "sarif",
             Self::CycloneDx => "cyclonedx",
             Self::Spdx => "spdx",
@@ -76,7 +87,11 @@ impl ReportFormat {
         match self {
             Self::Trivy => has("SchemaVersion") || has("ClusterName"),
             Self::Grype => has("matches"),
-            Self::CosignVuln => has("scanner") || begins("_type", "https://in-toto.io/Statement/"),
+            Self::CosignVuln => {
+                (has("scanner") || begins("_type", "https://in-toto.io/Statement/"))
+                    && !in_toto_vulns::fits(report)
+            }
+            Self::InTotoVulns => in_toto_vulns::fits(report),
             Self::Sarif => has("runs"),
             Self::CycloneDx => has("bomFormat"),
             Self::Spdx => has("spdxVersion") || begins("@context", "https://spdx.org/"),
@@ -101,7 +116,7 @@ impl FromStr for ReportFormat {
 
 /// The text names no format of reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a type of reports: trivy, grype, cosign-vuln, sarif, cyclonedx, spdx or openvex")]
+#[error("not a type of reports: trivy, grype, cosign-vuln, in-toto-vulns, sarif, cyclonedx, spdx or openvex")]
 pub struct UnknownFormat;
 
 #[cfg(test)]
@@ -126,6 +141,13 @@ mod tests {
             (json!({"matches": null}), ReportFormat::Grype),
             (json!({"_type": "https://in-toto.io/Statement/v0.1"}), ReportFormat::CosignVuln),
             (json!({"scanner": {}}), ReportFormat::CosignVuln),
+            (json!({"scanner": {"result": []}}), ReportFormat::CosignVuln),
+            (json!({"scanner": {"result": [{"id": "x"}]}}), ReportFormat::InTotoVulns),
+            (json!({"scanner": {"result": [{"vulnerability": {}}]}}), ReportFormat::InTotoVulns),
+            (
+                json!({"_type": "https://in-toto.io/Statement/v1", "predicateType": "https://in-toto.io/attestation/vulns/v0.2"}),
+                ReportFormat::InTotoVulns,
+            ),
             (json!({"runs": []}), ReportFormat::Sarif),
             (json!({"bomFormat": "CycloneDX"}), ReportFormat::CycloneDx),
             (json!({"spdxVersion": "SPDX-2.3"}), ReportFormat::Spdx),

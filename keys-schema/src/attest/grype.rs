@@ -1,10 +1,10 @@
 //! Grype's own JSON, of a container image.
 
-use std::collections::BTreeSet;
-
 use super::node::Node;
-use super::{Filtered, InvalidReport, ReportFormat, ScanSummary, Scanner, Severity, Unfit};
-use crate::digest::Sha256Digest;
+use super::{
+    Filtered, Filters, Finding, InvalidReport, ReportFormat, ScanSummary, Scanner, Severity, SubjectClaim,
+    Unfit,
+};
 
 /// Reads a whole report.
 ///
@@ -29,12 +29,17 @@ pub(super) fn read(report: &Node<'_>) -> Result<ScanSummary, InvalidReport> {
         Some(built) => Some(built),
         None => descriptor.find_time(&["db", "status", "built"])?,
     };
-    summary.claim(digests(&source.member("target")?)?);
+    summary.claim(subject(&source.member("target")?)?);
+    summary.lists_ignored = true;
+    // Grype has no scanner for secrets.
+    summary.looked_for_secrets = Some(false);
     for found in report.member("matches")?.items()? {
-        let vulnerability = found.member("vulnerability")?;
-        vulnerability.member("id")?.text()?;
-        let severity = vulnerability.find_text(&["severity"])?.unwrap_or_default();
-        summary.counts.add(Severity::from_word(severity), 1);
+        summary.found(finding(&found)?)?;
+    }
+    if let Some(configuration) = descriptor.get("configuration")?
+        && let Some(option) = blinding(&configuration)?
+    {
+        summary.declare(Filters::everything(option));
     }
     let ignored = report.list("ignoredMatches")?.count() as u64;
     if ignored > 0 {
@@ -43,15 +48,34 @@ pub(super) fn read(report: &Node<'_>) -> Result<ScanSummary, InvalidReport> {
     Ok(summary)
 }
 
-fn digests(target: &Node<'_>) -> Result<BTreeSet<Sha256Digest>, InvalidReport> {
-    let mut digests = BTreeSet::new();
-    for digest in target.list("repoDigests")? {
-        digests.insert(digest.digest()?);
+fn subject(target: &Node<'_>) -> Result<SubjectClaim, InvalidReport> {
+    let mut claim = SubjectClaim::default();
+    claim.manifests.extend(target.digests("repoDigests")?);
+    claim.manifests.extend(target.find_digest("manifestDigest")?);
+    claim.image_ids.extend(target.find_digest("imageID")?);
+    Ok(claim)
+}
+
+/// The option by which Grype did not look at some packages, or took the system for another one. That
+/// leaves nothing among the matches that were ignored.
+fn blinding(configuration: &Node<'_>) -> Result<Option<&'static str>, InvalidReport> {
+    if configuration.list("exclude")?.next().is_some() {
+        return Ok(Some("--exclude"));
     }
-    for name in ["manifestDigest", "imageID"] {
-        if target.find_text(&[name])?.is_some() {
-            digests.insert(target.member(name)?.digest()?);
-        }
+    Ok(configuration.find_text(&["distro"])?.map(|_| "--distro"))
+}
+
+fn finding(found: &Node<'_>) -> Result<Finding, InvalidReport> {
+    let vulnerability = found.member("vulnerability")?;
+    let severity = vulnerability.find_text(&["severity"])?.unwrap_or_default();
+    let mut finding = Finding::new(vulnerability.member("id")?.identifier()?, Severity::from_word(severity));
+    let mut related = Vec::new();
+    for other in found.list("relatedVulnerabilities")? {
+        related.extend(other.find_text(&["id"])?);
     }
-    Ok(digests)
+    finding.call(related);
+    finding.package = found.find_name(&["artifact", "name"])?;
+    finding.purl = found.find_purl(&["artifact", "purl"])?;
+    finding.has_fix = vulnerability.find_text(&["fix", "state"])? == Some("fixed");
+    Ok(finding)
 }

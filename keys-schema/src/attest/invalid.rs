@@ -1,7 +1,7 @@
 //! Why a report counts for nothing.
 
 use super::ReportFormat;
-use crate::limits::{REPORT_BYTES, REPORT_DEPTH, REPORT_VALUES};
+use crate::limits::{REPORT_BYTES, REPORT_DEPTH, REPORT_FINDINGS, REPORT_VALUES};
 
 /// A file is no report that findings can be counted from.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,9 @@ pub enum InvalidReport {
     /// More values than any scanner writes.
     #[error("more than {REPORT_VALUES} values")]
     TooMany,
+    /// More findings than any image has, or longer ones.
+    #[error("more than {REPORT_FINDINGS} findings, or too much text in them")]
+    TooManyFindings,
     /// Two members of one object have the same name: programs do not agree on which counts.
     #[error("the member {name:?} is there twice in one object")]
     Duplicate {
@@ -88,6 +91,21 @@ pub enum Unfit {
     /// An inventory or statements, and no findings.
     #[error("{format} without vulnerabilities is no scan: it does not say what was found")]
     NoVulnerabilities {
+        /// Its format.
+        format: ReportFormat,
+    },
+    /// A list of what is in an image, in which nothing is listed.
+    #[error("the inventory lists nothing")]
+    EmptyInventory,
+    /// A scan or a statement, and no inventory.
+    #[error("{format} is no inventory: it does not list what is in the image")]
+    NoInventory {
+        /// Its format.
+        format: ReportFormat,
+    },
+    /// Not statements about vulnerabilities.
+    #[error("{format} is no VEX document: it does not say which findings are harmless")]
+    NoVex {
         /// Its format.
         format: ReportFormat,
     },

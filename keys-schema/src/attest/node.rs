@@ -4,7 +4,9 @@
 use serde_json::Value;
 
 use super::InvalidReport;
+use super::finding::{LONGEST_NAME, LONGEST_PURL};
 use crate::digest::Sha256Digest;
+use crate::json::{folds_alike, shown};
 use crate::time::UtcTime;
 
 /// A value in a report.
@@ -24,15 +26,26 @@ impl<'a> Node<'a> {
         self.value
     }
 
+    /// Where it is, as a path from the top.
+    pub(super) fn place(&self) -> &str {
+        &self.at
+    }
+
     /// A complaint about this place.
     pub(super) fn is_not(&self, expected: &'static str) -> InvalidReport {
         let at = if self.at.is_empty() { "the report".to_owned() } else { self.at.clone() };
         InvalidReport::Member { at, expected }
     }
 
-    /// The member `name`, if it is there and not null.
+    /// The member `name`, if it is there and not null. Scanners and those who read them are written in
+    /// Go, which takes `vulnerabilities` for `Vulnerabilities`: what only they see would not be counted.
     pub(super) fn get(&self, name: &str) -> Result<Option<Self>, InvalidReport> {
         let members = self.value.as_object().ok_or_else(|| self.is_not("an object"))?;
+        if let Some((other, value)) =
+            members.iter().find(|(known, _)| *known != name && folds_alike(known, name))
+        {
+            return Err(self.below(&shown(other), value).is_not("spelled with these capitals"));
+        }
         Ok(members.get(name).filter(|value| !value.is_null()).map(|value| self.below(name, value)))
     }
 
@@ -64,6 +77,27 @@ impl<'a> Node<'a> {
         Ok(Some(found.text()?).filter(|text| !text.is_empty()))
     }
 
+    /// This value as the identifier of a vulnerability.
+    pub(super) fn identifier(&self) -> Result<&'a str, InvalidReport> {
+        match self.text()? {
+            "" => Err(self.is_not("an identifier")),
+            text if text.len() > LONGEST_NAME => Err(self.is_not("an identifier of bearable length")),
+            text => Ok(text),
+        }
+    }
+
+    /// The name of a package behind a list of names; one that is too long is none.
+    pub(super) fn find_name(&self, names: &[&str]) -> Result<Option<String>, InvalidReport> {
+        let found = self.find_text(names)?.filter(|text| text.len() <= LONGEST_NAME);
+        Ok(found.map(str::to_owned))
+    }
+
+    /// The package URL behind a list of names; one that is too long is none.
+    pub(super) fn find_purl(&self, names: &[&str]) -> Result<Option<String>, InvalidReport> {
+        let found = self.find_text(names)?.filter(|text| text.len() <= LONGEST_PURL);
+        Ok(found.map(str::to_owned))
+    }
+
     /// The truth value behind a list of names.
     pub(super) fn find_flag(&self, names: &[&str]) -> Result<Option<bool>, InvalidReport> {
         let Some(found) = self.find(names)? else { return Ok(None) };
@@ -85,6 +119,24 @@ impl<'a> Node<'a> {
         let text = self.text()?;
         let digest = text.rsplit_once('@').map_or(text, |(_, digest)| digest);
         Sha256Digest::parse_oci(digest).map_err(|_| self.is_not("a SHA-256 digest"))
+    }
+
+    /// The digest in the member `name`; an empty text is none.
+    pub(super) fn find_digest(&self, name: &str) -> Result<Option<Sha256Digest>, InvalidReport> {
+        let Some(found) = self.get(name)? else { return Ok(None) };
+        if found.text()?.is_empty() { Ok(None) } else { found.digest().map(Some) }
+    }
+
+    /// The digests in the array `name`. Empty texts, which scanners write for images that were never
+    /// pulled, are none.
+    pub(super) fn digests(&self, name: &str) -> Result<Vec<Sha256Digest>, InvalidReport> {
+        let mut digests = Vec::new();
+        for item in self.list(name)? {
+            if !item.text()?.is_empty() {
+                digests.push(item.digest()?);
+            }
+        }
+        Ok(digests)
     }
 
     /// The items of this array.

@@ -1,114 +1,13 @@
 //! What a report says, whoever wrote it.
 
-use std::collections::BTreeSet;
-use std::fmt;
-
-use super::ReportFormat;
+use super::{
+    Analysis, Counts, Filters, Finding, ImageIdentity, InvalidReport, ReportFormat, Severity, SubjectClaim,
+};
 use crate::digest::Sha256Digest;
+use crate::limits::{REPORT_BYTES, REPORT_FINDINGS};
 use crate::time::UtcTime;
 
-/// How bad a finding is. The order is that of badness, with what is not known at the beginning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Severity {
-    /// The scanner does not say, or says a word that nobody knows.
-    Unknown,
-    /// Below low.
-    Negligible,
-    /// Low.
-    Low,
-    /// Medium.
-    Medium,
-    /// High.
-    High,
-    /// Critical.
-    Critical,
-}
-
-impl Severity {
-    /// All of them, the worst first.
-    pub const ALL: [Self; 6] =
-        [Self::Critical, Self::High, Self::Medium, Self::Low, Self::Negligible, Self::Unknown];
-
-    /// The word in any letter case. What is no known word is [`Self::Unknown`], never less bad.
-    #[must_use]
-    pub fn from_word(word: &str) -> Self {
-        match word.to_ascii_lowercase().as_str() {
-            "critical" => Self::Critical,
-            "high" => Self::High,
-            "medium" | "moderate" => Self::Medium,
-            "low" => Self::Low,
-            "negligible" | "info" | "none" => Self::Negligible,
-            _ => Self::Unknown,
-        }
-    }
-
-    /// The band of a CVSS score from 0 to 10; of anything else, [`Self::Unknown`].
-    #[must_use]
-    pub fn from_score(score: f64) -> Self {
-        match score {
-            9.0..=10.0 => Self::Critical,
-            7.0..9.0 => Self::High,
-            4.0..7.0 => Self::Medium,
-            score if score > 0.0 && score < 4.0 => Self::Low,
-            0.0 => Self::Negligible,
-            _ => Self::Unknown,
-        }
-    }
-
-    /// As it is shown.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Negligible => "negligible",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
-    }
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Findings per severity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts([u64; 6]);
-
-impl Counts {
-    /// How many of `severity`.
-    #[must_use]
-    pub const fn of(&self, severity: Severity) -> u64 {
-        let [unknown, negligible, low, medium, high, critical] = self.0;
-        match severity {
-            Severity::Unknown => unknown,
-            Severity::Negligible => negligible,
-            Severity::Low => low,
-            Severity::Medium => medium,
-            Severity::High => high,
-            Severity::Critical => critical,
-        }
-    }
-
-    /// Adds findings.
-    pub fn add(&mut self, severity: Severity, findings: u64) {
-        if let Some(count) = self.0.get_mut(severity as usize) {
-            *count = count.saturating_add(findings);
-        }
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.0.iter().fold(0, |total, count| total.saturating_add(*count))
-    }
-}
-
-/// Findings of other kinds, which no limit counts.
+/// Findings of other kinds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OtherFindings {
     /// Secrets that lie in the image.
@@ -128,11 +27,6 @@ pub struct Scanner {
     pub version: Option<String>,
 }
 
-/// Digests that one part of a report gives for its image: of the manifest, the index above it, or the
-/// configuration (the image id). Each of them names one content, so one is enough.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SubjectClaim(pub BTreeSet<Sha256Digest>);
-
 /// Findings were taken out of the report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filtered {
@@ -141,10 +35,10 @@ pub enum Filtered {
         /// How many findings.
         findings: u64,
     },
-    /// The scanner was told to leave findings out.
+    /// The scanner was told to leave findings out, or may have been.
     Option {
-        /// The name of the option.
-        name: &'static str,
+        /// The option, or the word that nobody understands.
+        name: String,
     },
 }
 
@@ -162,14 +56,26 @@ pub struct ScanSummary {
     /// Which image. With more than one claim, all must be of the image in question.
     pub subjects: Vec<SubjectClaim>,
     /// Vulnerabilities, one for each place where one was found.
+    pub findings: Vec<Finding>,
+    /// How many [`Self::findings`] there are.
     pub counts: Counts,
-    /// What no limit counts.
+    /// What is no vulnerability.
     pub others: OtherFindings,
-    /// Whether and how findings were taken out. Formats other than Grype's record it badly or not at
-    /// all: nothing here is no proof.
+    /// Whether the run looked for secrets; nothing if the report does not prove either.
+    pub looked_for_secrets: Option<bool>,
+    /// Whether and how findings were taken out, of some severity or all: [`Self::hides`] tells of
+    /// which. Formats other than Grype's record it badly or not at all: nothing here is no proof.
     pub filtered: Option<Filtered>,
-    /// The image's system gets no advisories any more: few findings mean little.
-    pub is_end_of_life: bool,
+    /// What the options of the scanner leave out, if somebody declared them.
+    pub declared: Option<Filters>,
+    /// Whether the image's system gets no advisories any more, so that few findings mean little;
+    /// nothing if the scanner does not say such things.
+    pub os_end_of_life: Option<bool>,
+    /// Bytes of all layers, unpacked, if the scanner says so.
+    pub unpacked_size: Option<u64>,
+    /// The report lists what its scanner left out.
+    pub(super) lists_ignored: bool,
+    text_bytes: usize,
 }
 
 impl ScanSummary {
@@ -181,30 +87,123 @@ impl ScanSummary {
             scanned_at: None,
             database_at: None,
             subjects: Vec::new(),
+            findings: Vec::new(),
             counts: Counts::default(),
             others: OtherFindings::default(),
+            looked_for_secrets: None,
             filtered: None,
-            is_end_of_life: false,
+            declared: None,
+            os_end_of_life: None,
+            unpacked_size: None,
+            lists_ignored: false,
+            text_bytes: 0,
         }
     }
 
     /// Notes the image of a part that says one.
-    pub(super) fn claim(&mut self, digests: BTreeSet<Sha256Digest>) {
-        if !digests.is_empty() {
-            self.subjects.push(SubjectClaim(digests));
+    pub(super) fn claim(&mut self, claim: SubjectClaim) {
+        if !claim.is_empty() {
+            self.subjects.push(claim);
         }
     }
 
-    /// Whether this format tells what was left out by options of the scanner.
-    #[must_use]
-    pub fn records_filters(&self) -> bool {
-        self.format == ReportFormat::Grype
+    /// Notes a finding. The texts of all of them together hold no more than a report may: a short
+    /// report cannot become large in memory by naming one thing often.
+    pub(super) fn found(&mut self, finding: Finding) -> Result<(), InvalidReport> {
+        self.text_bytes = self.text_bytes.saturating_add(finding.text_bytes());
+        if self.findings.len() >= REPORT_FINDINGS || self.text_bytes > REPORT_BYTES {
+            return Err(InvalidReport::TooManyFindings);
+        }
+        self.counts.add(finding.severity, 1);
+        self.findings.push(finding);
+        Ok(())
     }
 
-    /// Whether the report says that it is of this image, and no part of it says otherwise.
+    /// Notes what is declared of the options of the scanner, besides what was declared before.
+    pub fn declare(&mut self, filters: Filters) {
+        let filters = match self.declared.take() {
+            Some(earlier) => earlier.and(filters),
+            None => filters,
+        };
+        if let Some(name) = filters.option().filter(|_| self.filtered.is_none()) {
+            self.filtered = Some(Filtered::Option { name: name.to_owned() });
+        }
+        // An option may have hidden secrets even where some are in the report; and what was looked for
+        // is not found in a format that has no place for it.
+        let has_place = !matches!(self.format, ReportFormat::InTotoVulns | ReportFormat::CycloneDx);
+        if !has_place {
+            self.looked_for_secrets = None;
+        } else if filters.secrets().is_some() || filters.option().is_some() {
+            self.looked_for_secrets = filters.secrets();
+        }
+        self.declared = Some(filters);
+    }
+
+    /// Notes of when the scanner's database is, by a file beside it. The earlier moment stays.
+    pub fn note_database(&mut self, made_at: UtcTime) {
+        self.database_at = earlier(self.database_at, Some(made_at));
+    }
+
+    /// Why findings of `severity` may be missing, if something is known that says so.
+    #[must_use]
+    pub fn hides(&self, severity: Severity) -> Option<&Filtered> {
+        match &self.filtered {
+            Some(Filtered::Option { .. })
+                if self.declared.as_ref().is_some_and(|declared| !declared.hides(severity)) =>
+            {
+                None
+            }
+            filtered => filtered.as_ref(),
+        }
+    }
+
+    /// Vulnerabilities, each once, at however many places it was found.
+    #[must_use]
+    pub fn counts_by_cve(&self) -> Counts {
+        Counts::by_vulnerability(&self.findings)
+    }
+
+    /// Rates each finding anew by the first of these sources that knows it, where the report has
+    /// several opinions (`CycloneDX`); without one of them, the worst word stays.
+    pub fn rate_by(&mut self, sources: &[String]) {
+        for finding in &mut self.findings {
+            finding.severity = finding.severity_by(sources);
+        }
+        self.counts = Counts::by_finding(&self.findings);
+    }
+
+    /// Leaves findings out, because somebody who may judge said that they are harmless. What was left
+    /// out is given back.
+    pub fn leave_out(&mut self, is_harmless: impl Fn(&Finding) -> bool) -> Vec<Finding> {
+        let (harmless, kept) = std::mem::take(&mut self.findings).into_iter().partition(is_harmless);
+        self.findings = kept;
+        self.counts = Counts::by_finding(&self.findings);
+        harmless
+    }
+
+    /// Leaves out what the author of the document judged away. Only for an author whose word counts.
+    pub fn trust_analysis(&mut self) -> Vec<Finding> {
+        self.leave_out(|finding| finding.analysis.is_some_and(Analysis::is_harmless))
+    }
+
+    /// Whether the report tells what was left out by options of the scanner. Grype's own does, alone
+    /// or in a predicate; what it writes in SARIF does not.
+    #[must_use]
+    pub const fn records_filters(&self) -> bool {
+        self.lists_ignored
+    }
+
+    /// Whether the report says that it is of this image, and no part of it says otherwise. The digest
+    /// is that of the manifest, of the index above it, or of the configuration.
     #[must_use]
     pub fn is_of(&self, digest: &Sha256Digest) -> bool {
-        !self.subjects.is_empty() && self.subjects.iter().all(|claim| claim.0.contains(digest))
+        !self.subjects.is_empty() && self.subjects.iter().all(|claim| claim.names(digest))
+    }
+
+    /// The same where more is known of the image: its layers, too, and which of them its index is.
+    #[must_use]
+    pub fn is_of_image(&self, image: &ImageIdentity) -> bool {
+        !self.subjects.is_empty() && self.subjects.iter().all(|claim| claim.is_of(image))
     }
 }
 
@@ -222,58 +221,66 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_and_scores_have_their_bands() {
-        for (word, severity) in [
-            ("CRITICAL", Severity::Critical),
-            ("High", Severity::High),
-            ("moderate", Severity::Medium),
-            ("low", Severity::Low),
-            ("Negligible", Severity::Negligible),
-            ("INFO", Severity::Negligible),
-            ("none", Severity::Negligible),
-            ("", Severity::Unknown),
-            ("9.8", Severity::Unknown),
-            ("not critical", Severity::Unknown),
-        ] {
-            assert_eq!(Severity::from_word(word), severity, "{word}");
-        }
-        for (score, severity) in [
-            (10.0, Severity::Critical),
-            (9.0, Severity::Critical),
-            (8.95, Severity::High),
-            (7.0, Severity::High),
-            (4.0, Severity::Medium),
-            (3.95, Severity::Low),
-            (0.05, Severity::Low),
-            (0.0, Severity::Negligible),
-            (-0.1, Severity::Unknown),
-            (10.1, Severity::Unknown),
-            (f64::NAN, Severity::Unknown),
-            (f64::INFINITY, Severity::Unknown),
-        ] {
-            assert_eq!(Severity::from_score(score), severity, "{score}");
-        }
-    }
-
-    #[test]
-    fn each_severity_has_its_count() {
-        let mut counts = Counts::default();
-        for (number, severity) in Severity::ALL.into_iter().enumerate() {
-            counts.add(severity, number as u64 + 1);
-        }
-        assert_eq!(Severity::ALL.map(|severity| counts.of(severity)), [1, 2, 3, 4, 5, 6]);
-        assert_eq!(counts.total(), 21);
-    }
-
-    #[test]
     fn every_claim_must_name_the_image() {
         let digest = |byte| Sha256Digest::from_bytes([byte; 32]);
         let mut summary = ScanSummary::new(ReportFormat::Trivy, Scanner::default());
-        summary.claim(BTreeSet::new());
+        let claim =
+            |digests: &[u8]| SubjectClaim::of_manifests(digests.iter().map(|byte| digest(*byte)).collect());
+        summary.claim(claim(&[]));
         assert!(!summary.is_of(&digest(1)));
-        summary.claim(BTreeSet::from([digest(1), digest(2)]));
+        summary.claim(claim(&[1, 2]));
         assert!(summary.is_of(&digest(1)) && summary.is_of(&digest(2)) && !summary.is_of(&digest(3)));
-        summary.claim(BTreeSet::from([digest(2), digest(3)]));
+        summary.claim(claim(&[2, 3]));
         assert!(!summary.is_of(&digest(1)) && summary.is_of(&digest(2)) && !summary.is_of(&digest(3)));
+    }
+
+    #[test]
+    fn findings_have_bounds() {
+        let mut summary = ScanSummary::new(ReportFormat::Trivy, Scanner::default());
+        for _ in 0..REPORT_FINDINGS {
+            summary.found(Finding::new("x", Severity::Low)).unwrap();
+        }
+        assert_eq!(summary.found(Finding::new("x", Severity::Low)), Err(InvalidReport::TooManyFindings));
+        let mut summary = ScanSummary::new(ReportFormat::Trivy, Scanner::default());
+        let long = Finding::new(&"x".repeat(REPORT_BYTES / 2), Severity::Low);
+        assert!(summary.found(long.clone()).is_ok() && summary.found(long.clone()).is_ok());
+        assert_eq!(summary.found(long), Err(InvalidReport::TooManyFindings));
+    }
+
+    #[test]
+    fn what_an_author_judged_away_counts_until_the_author_is_trusted() {
+        let mut summary = ScanSummary::new(ReportFormat::CycloneDx, Scanner::default());
+        for analysis in
+            [Some(Analysis::NotAffected), Some(Analysis::InTriage), Some(Analysis::Exploitable), None]
+        {
+            summary.found(Finding { analysis, ..Finding::new("x", Severity::High) }).unwrap();
+        }
+        assert_eq!(summary.counts.total(), 4);
+        assert_eq!(summary.trust_analysis().len(), 1);
+        assert_eq!((summary.counts.total(), summary.findings.len()), (3, 3));
+    }
+
+    #[test]
+    fn what_is_declared_besides_takes_nothing_back() {
+        let mut summary = ScanSummary::new(ReportFormat::Trivy, Scanner::default());
+        summary.declare(Filters::of_arguments("trivy", ["--severity HIGH,CRITICAL"]));
+        summary.declare(Filters::of_arguments("trivy", ["image app"]));
+        assert!(summary.hides(Severity::Medium).is_some() && summary.hides(Severity::High).is_none());
+        assert_eq!(summary.looked_for_secrets, None);
+    }
+
+    #[test]
+    fn a_format_without_secrets_proves_nothing_about_them() {
+        for (format, proves) in [
+            (ReportFormat::Trivy, Some(true)),
+            (ReportFormat::CosignVuln, Some(true)),
+            (ReportFormat::Sarif, Some(true)),
+            (ReportFormat::InTotoVulns, None),
+            (ReportFormat::CycloneDx, None),
+        ] {
+            let mut summary = ScanSummary::new(format, Scanner::default());
+            summary.declare(Filters::of_arguments("trivy", ["image --scanners vuln,secret"]));
+            assert_eq!(summary.looked_for_secrets, proves, "{format}");
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! Trivy's own JSON, schema 2, of a container image.
 
-use std::collections::BTreeSet;
-
 use super::node::Node;
-use super::{Filtered, InvalidReport, OtherFindings, ReportFormat, ScanSummary, Scanner, Severity, Unfit};
-use crate::digest::Sha256Digest;
+use super::{
+    Filtered, Finding, InvalidReport, OtherFindings, ReportFormat, ScanSummary, Scanner, Severity,
+    SubjectClaim, Unfit,
+};
 
 /// Reads a whole report.
 ///
@@ -16,8 +16,9 @@ pub(super) fn read(report: &Node<'_>) -> Result<ScanSummary, InvalidReport> {
     let scanner = Scanner { name: "trivy".to_owned(), version };
     let mut summary = ScanSummary::new(ReportFormat::Trivy, scanner);
     summary.scanned_at = report.find_time(&["CreatedAt"])?;
-    summary.claim(digests(report)?);
-    summary.is_end_of_life = report.find_flag(&["Metadata", "OS", "EOSL"])?.unwrap_or_default();
+    summary.claim(subject(report)?);
+    summary.os_end_of_life = Some(report.find_flag(&["Metadata", "OS", "EOSL"])?.unwrap_or_default());
+    summary.unpacked_size = report.find(&["Metadata", "Size"])?.and_then(|size| size.value().as_u64());
     let mut suppressed = 0;
     let mut has_packages = false;
     for result in report.list("Results")? {
@@ -48,18 +49,15 @@ fn require_image(report: &Node<'_>) -> Result<(), InvalidReport> {
     Ok(())
 }
 
-/// Everything that names the image: its manifest or the index above it, where it was pulled, and the
-/// image id.
-fn digests(report: &Node<'_>) -> Result<BTreeSet<Sha256Digest>, InvalidReport> {
-    let Some(metadata) = report.get("Metadata")? else { return Ok(BTreeSet::new()) };
-    let mut digests = BTreeSet::new();
-    for digest in metadata.list("RepoDigests")? {
-        digests.insert(digest.digest()?);
-    }
-    if let Some(id) = metadata.get("ImageID")? {
-        digests.insert(id.digest()?);
-    }
-    Ok(digests)
+/// Everything that names the image: its manifest or the index above it, where it was pulled, the image
+/// id, and the layers.
+fn subject(report: &Node<'_>) -> Result<SubjectClaim, InvalidReport> {
+    let mut claim = SubjectClaim::default();
+    let Some(metadata) = report.get("Metadata")? else { return Ok(claim) };
+    claim.manifests.extend(metadata.digests("RepoDigests")?);
+    claim.image_ids.extend(metadata.find_digest("ImageID")?);
+    claim.diff_ids.extend(metadata.digests("DiffIDs")?);
+    Ok(claim)
 }
 
 /// Counts what one target holds. Whether packages were looked at: a run with the secret scanner alone
@@ -67,17 +65,32 @@ fn digests(report: &Node<'_>) -> Result<BTreeSet<Sha256Digest>, InvalidReport> {
 fn count(result: &Node<'_>, summary: &mut ScanSummary) -> Result<bool, InvalidReport> {
     let class = result.find_text(&["Class"])?.unwrap_or_default();
     let mut has_packages = matches!(class, "os-pkgs" | "lang-pkgs");
-    for finding in result.list("Vulnerabilities")? {
-        finding.member("VulnerabilityID")?.text()?;
-        let severity = finding.find_text(&["Severity"])?.unwrap_or_default();
-        summary.counts.add(Severity::from_word(severity), 1);
+    for found in result.list("Vulnerabilities")? {
+        summary.found(finding(&found)?)?;
         has_packages = true;
     }
-    let OtherFindings { secrets, misconfigurations, licenses } = &mut summary.others;
-    *secrets += result.list("Secrets")?.count() as u64;
+    let secrets = result.list("Secrets")?.count() as u64;
+    // A clean run of the secret scanner leaves no class: that none is there says nothing.
+    if class == "secret" || secrets > 0 {
+        summary.looked_for_secrets = Some(true);
+    }
+    let OtherFindings { secrets: all_secrets, misconfigurations, licenses } = &mut summary.others;
+    *all_secrets += secrets;
     *licenses += result.list("Licenses")?.count() as u64;
     for finding in result.list("Misconfigurations")? {
         *misconfigurations += u64::from(finding.find_text(&["Status"])? == Some("FAIL"));
     }
     Ok(has_packages)
+}
+
+fn finding(found: &Node<'_>) -> Result<Finding, InvalidReport> {
+    let severity = found.find_text(&["Severity"])?.unwrap_or_default();
+    let mut finding =
+        Finding::new(found.member("VulnerabilityID")?.identifier()?, Severity::from_word(severity));
+    finding.package = found.find_name(&["PkgName"])?;
+    finding.purl = found.find_purl(&["PkgIdentifier", "PURL"])?;
+    finding.has_fix =
+        found.find_text(&["FixedVersion"])?.is_some() || found.find_text(&["Status"])? == Some("fixed");
+    finding.published_at = found.find_time(&["PublishedDate"])?;
+    Ok(finding)
 }

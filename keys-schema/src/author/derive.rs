@@ -19,7 +19,9 @@ pub fn next_snapshot(dialect: Dialect, update: &AcceptedUpdate, expires: UtcTime
 }
 
 /// The timestamp after an accepted update, over the new snapshot as described here, else over
-/// the one that was uploaded, or over the old one where no new one is needed. `None` at the end of the version range, or with no snapshot at all.
+/// the one that was uploaded, or over the old one where no new one is needed. In TUF's dialect it
+/// says when the update was judged, in whole seconds. `None` at the end of the version range, or
+/// with no snapshot at all.
 #[must_use]
 pub fn next_timestamp(
     dialect: Dialect,
@@ -39,5 +41,10 @@ pub fn next_timestamp(
             None => before?.timestamp().payload().snapshot.clone(),
         },
     };
-    Some(Draft::new(dialect, Timestamp { version, expires, snapshot, extra: Object::new() }))
+    // Other servers of Notary drop what they do not know, and with it the signature.
+    let signed_at = match dialect {
+        Dialect::Notary1 => None,
+        Dialect::Tuf1 => Some(update.now().plus_seconds(0)),
+    };
+    Some(Draft::new(dialect, Timestamp { version, expires, snapshot, signed_at, extra: Object::new() }))
 }

@@ -7,11 +7,15 @@ use crate::digest::{Hashes, Sha256Digest};
 use crate::json::Object;
 use crate::key::{Fingerprint, KeyId};
 use crate::metadata::{
-    Children, DelegatedRole, Delegations, Denial, DenyList, KeyEntry, KeyTable, RoleKeys, Scope, TargetInfo,
-    Targets, Threshold, Tombstone, Version,
+    Children, DelegatedRole, Delegations, Denial, DenyList, ImageFacts, KeyEntry, KeyTable, RoleKeys, Scope,
+    TargetInfo, Targets, Threshold, Tombstone, Version,
 };
 use crate::names::{DelegatedRoleName, RELEASES, REVOCATIONS, RepositoryName, RoleName, TargetPath};
 use crate::time::UtcTime;
+
+/// Bytes of what a document notes of images: ten thousand tags have to fit beside it into
+/// [`limits::TARGETS_BYTES`](crate::limits::TARGETS_BYTES).
+const FACTS_BYTES: usize = 1_500_000;
 
 /// Whom to let speak for what.
 #[derive(Clone, Debug)]
@@ -87,6 +91,43 @@ impl TargetsEdit {
         }
         self.targets.revoked.remove(path);
         self.targets.targets.insert(path.as_str().to_owned(), TargetInfo::signed(digest, length, at));
+    }
+
+    /// Notes what the image behind a target is, beside what else is noted of it. A document has room
+    /// for so much of that: beyond it, what was noted of the oldest targets goes, first the values of
+    /// labels, then their names, then the rest. Notary's clients may drop such members.
+    pub fn note_facts(&mut self, path: &TargetPath, facts: &ImageFacts) {
+        if self.dialect == Dialect::Notary1 {
+            return;
+        }
+        if let Some(info) = self.targets.targets.get_mut(path.as_str()) {
+            *info = info.clone().with_facts(facts);
+            self.make_room();
+        }
+    }
+
+    fn make_room(&mut self) {
+        let bytes = |info: &TargetInfo| info.facts_bytes();
+        let mut total: usize = self.targets.targets.values().map(bytes).sum();
+        if total <= FACTS_BYTES {
+            return;
+        }
+        let mut oldest: Vec<(Option<UtcTime>, String)> =
+            self.targets.targets.iter().map(|(name, info)| (info.signed_at(), name.clone())).collect();
+        oldest.sort();
+        for shorten in
+            [TargetInfo::without_label_values, TargetInfo::without_labels, TargetInfo::without_facts]
+        {
+            for (_, name) in &oldest {
+                if total <= FACTS_BYTES {
+                    return;
+                }
+                let Some(info) = self.targets.targets.get_mut(name) else { continue };
+                total = total.saturating_sub(bytes(info));
+                *info = shorten(info.clone());
+                total = total.saturating_add(bytes(info));
+            }
+        }
     }
 
     /// Denies a digest, in the document of `revocations`. `known` is what the target was listed
@@ -267,6 +308,49 @@ fn free_id(table: &KeyTable, usual: KeyId) -> KeyId {
 mod tests {
     use super::*;
     use crate::dialect::tuf1::key_id;
+    use crate::metadata::{Facts, Labels};
+
+    #[test]
+    fn what_is_noted_of_images_leaves_room_for_ten_thousand_tags() {
+        let begin: UtcTime = "2030-01-02T03:04:05Z".parse().unwrap();
+        let mut edit = TargetsEdit::new(Dialect::Tuf1, RoleName::Targets, Version::FIRST, begin);
+        let label = |number: usize| (format!("org.example.label.{number}"), "x".repeat(100));
+        let facts = ImageFacts::Single(Facts {
+            config: Sha256Digest::of(b"config"),
+            platform: None,
+            user: "app".to_owned(),
+            labels: Labels::Full((0..10).map(label).collect()),
+            size: 1_000_000,
+            layers: 12,
+            base: None,
+        });
+        let count = 2_000;
+        let path = |number: i64| format!("v1.2.{number}").parse::<TargetPath>().unwrap();
+        for number in 0..count {
+            let at = begin.plus_seconds(number);
+            edit.targets.targets.insert(
+                path(number).as_str().to_owned(),
+                TargetInfo::signed(Sha256Digest::of(&number.to_be_bytes()), 500, at).with_facts(&facts),
+            );
+        }
+        edit.note_facts(&path(count - 1), &facts);
+        let noted: Vec<_> =
+            (0..count).map(|number| edit.targets.targets[path(number).as_str()].facts()).collect();
+        let bytes: usize = edit.targets.targets.values().map(TargetInfo::facts_bytes).sum();
+        assert!(bytes <= FACTS_BYTES, "{bytes}");
+        assert!(noted.iter().all(Option::is_some), "all still say who runs them");
+        let labels = |facts: &Option<ImageFacts>| match facts {
+            Some(ImageFacts::Single(facts)) => facts.labels.clone(),
+            _ => Labels::TooLong,
+        };
+        assert_eq!(noted.last(), Some(&Some(facts)), "the newest is whole");
+        assert!(matches!(labels(&noted[0]), Labels::Names(_)), "the oldest lost values first");
+        // Notary's clients would hand such members back or not.
+        let mut legacy = TargetsEdit::new(Dialect::Notary1, RoleName::Targets, Version::FIRST, begin);
+        legacy.set_target(&path(1), Sha256Digest::of(b"x"), 1);
+        legacy.note_facts(&path(1), noted.last().unwrap().as_ref().unwrap());
+        assert_eq!(legacy.targets.targets["v1.2.1"].custom, None);
+    }
 
     #[test]
     fn no_key_takes_the_place_of_another_through_its_id() {

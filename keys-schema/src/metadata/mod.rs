@@ -5,6 +5,7 @@
 
 mod counters;
 mod denials;
+mod image_facts;
 mod keys;
 mod root;
 mod snapshot;
@@ -13,6 +14,7 @@ mod timestamp;
 
 pub use counters::{Threshold, Version};
 pub use denials::{Denial, DenyList};
+pub use image_facts::{BaseImage, ChildFacts, Facts, ImageFacts, InvalidPlatform, Labels, Platform};
 pub use keys::{KeyEntry, KeyTable, RoleKeys};
 pub use root::{Root, TopLevelRole};
 pub use snapshot::{MetaInfo, Snapshot};

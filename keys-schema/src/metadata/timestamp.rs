@@ -13,6 +13,9 @@ pub struct Timestamp {
     pub expires: UtcTime,
     /// The snapshot it vouches for.
     pub snapshot: MetaInfo,
+    /// When it was signed, as the server says: never later than `expires`. Not in Notary's
+    /// dialect, nor from other servers.
+    pub signed_at: Option<UtcTime>,
     /// Members this crate does not interpret.
     pub extra: Object,
 }

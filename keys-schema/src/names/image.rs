@@ -23,6 +23,16 @@ impl Tag {
     pub fn target_path(&self) -> TargetPath {
         TargetPath::from_tag(self)
     }
+
+    /// The tag under which registries and cosign keep what belongs to a manifest: `sha256-HEX`,
+    /// with a dot and `suffix` behind it if there is one.
+    #[must_use]
+    pub(crate) fn beside(manifest: Sha256Digest, suffix: Option<&'static str>) -> Self {
+        Self(match suffix {
+            Some(suffix) => format!("sha256-{manifest}.{suffix}").into(),
+            None => format!("sha256-{manifest}").into(),
+        })
+    }
 }
 
 impl fmt::Display for Tag {

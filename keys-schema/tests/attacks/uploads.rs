@@ -426,10 +426,10 @@ const ROWS: &[Row] = &[
         },
     },
     Row {
-        name: "target file larger than registries take",
-        error: "targets exceeds 4194304, the most that common clients read",
+        name: "target file larger than an attestation may be",
+        error: "targets exceeds 16777216, the most that common clients read",
         build: |spoil| {
-            let file = vec![b' '; limits::MANIFEST_BYTES + usize::from(spoil)];
+            let file = vec![b' '; limits::TARGET_FILE_BYTES + usize::from(spoil)];
             let mut upload = next(|repo| {
                 for role in ["alice", "releases"] {
                     let info = crate::support::info(1, &file);

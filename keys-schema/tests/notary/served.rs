@@ -36,7 +36,7 @@ fn forged(server: &Server, edit: impl FnOnce(&mut BTreeMap<RoleName, MetaInfo>))
 
 fn timestamp(snapshot: &Bytes, version: Version) -> Bytes {
     let snapshot = described(snapshot);
-    let timestamp = Timestamp { version, expires: later(), snapshot, extra: Object::new() };
+    let timestamp = Timestamp { version, expires: later(), snapshot, signed_at: None, extra: Object::new() };
     Doc::of(DIALECT, &timestamp, [(bare(TIMESTAMP).0, TIMESTAMP)]).bytes()
 }
 

@@ -1,6 +1,6 @@
 //! Reports with known findings, in every format that findings are counted from.
 
-use bulla_keys_schema::attest::{ReportFormat, Severity};
+use bulla_keys_schema::attest::{InvalidReport, ReportFormat, ScanSummary, Severity};
 use bulla_keys_schema::digest::Sha256Digest;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -9,11 +9,15 @@ use serde_json::{Value, json};
 /// When every generated scan was.
 pub const SCANNED: &str = "2030-01-02T03:04:05Z";
 
+/// The image of every generated report, unless another one is named.
+pub const DIGEST: Sha256Digest = Sha256Digest::from_bytes([7; 32]);
+
 /// The formats that findings are counted from.
-pub const COUNTED: [ReportFormat; 5] = [
+pub const COUNTED: [ReportFormat; 6] = [
     ReportFormat::Trivy,
     ReportFormat::Grype,
     ReportFormat::CosignVuln,
+    ReportFormat::InTotoVulns,
     ReportFormat::Sarif,
     ReportFormat::CycloneDx,
 ];
@@ -39,26 +43,75 @@ pub fn finding() -> impl Strategy<Value = Finding> {
     ])
 }
 
+/// Reads it, of whatever format it is.
+pub fn read(report: &Value) -> Result<ScanSummary, InvalidReport> {
+    ScanSummary::read(report.to_string().as_bytes(), None)
+}
+
+/// One high finding, in `format`.
+pub fn one(format: ReportFormat) -> Value {
+    report(format, &[(Severity::High, Some("HIGH"))], &DIGEST)
+}
+
+/// `report` with the value at `pointer` replaced.
+pub fn with(mut report: Value, pointer: &str, value: Value) -> Value {
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    match report.pointer_mut(parent).unwrap() {
+        Value::Array(items) => items[name.parse::<usize>().unwrap()] = value,
+        members => drop(members.as_object_mut().unwrap().insert(name.to_owned(), value)),
+    }
+    report
+}
+
 /// A report in `format` with these findings of the image `digest`.
 pub fn report(format: ReportFormat, findings: &[Finding], digest: &Sha256Digest) -> Value {
     let words: Vec<Option<&str>> = findings.iter().map(|finding| finding.1).collect();
     match format {
         ReportFormat::Trivy => trivy(&words, digest),
         ReportFormat::Grype => grype(&words, digest),
-        ReportFormat::CosignVuln => json!({
-            "_type": "https://in-toto.io/Statement/v1",
-            "subject": [{ "name": "app", "digest": { "sha256": digest.to_string() } }],
-            "predicateType": "https://cosign.sigstore.dev/attestation/vuln/v1",
-            "predicate": {
-                "invocation": { "parameters": null },
-                "scanner": { "uri": "trivy", "version": "1.2", "db": {}, "result": trivy(&words, digest) },
-                "metadata": { "scanStartedOn": SCANNED, "scanFinishedOn": SCANNED },
-            },
-        }),
+        ReportFormat::CosignVuln => wrapped(&trivy(&words, digest), digest),
+        ReportFormat::InTotoVulns => {
+            statement("https://in-toto.io/attestation/vulns/v0.2", &in_toto_vulns(&words), digest)
+        }
         ReportFormat::Sarif => sarif(&words, digest),
         ReportFormat::CycloneDx => cyclonedx(&words, digest),
         ReportFormat::Spdx | ReportFormat::OpenVex => json!(null),
     }
+}
+
+/// A statement about `digest`.
+fn statement(kind: &str, predicate: &Value, digest: &Sha256Digest) -> Value {
+    json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "name": "app", "digest": { "sha256": digest.to_string() } }],
+        "predicateType": kind,
+        "predicate": predicate,
+    })
+}
+
+/// Any report in the predicate of cosign.
+pub fn wrapped(report: &Value, digest: &Sha256Digest) -> Value {
+    let predicate = json!({
+        "invocation": { "parameters": null },
+        "scanner": { "uri": "trivy", "version": "1.2", "db": {}, "result": report },
+        "metadata": { "scanStartedOn": SCANNED, "scanFinishedOn": SCANNED },
+    });
+    statement("https://cosign.sigstore.dev/attestation/vuln/v1", &predicate, digest)
+}
+
+/// With the object that only the text of version 0.1 has, and with scores beside the words.
+fn in_toto_vulns(words: &[Option<&str>]) -> Value {
+    let found = |(i, word): (usize, &Option<&str>)| {
+        let word = word.map(|word| json!({ "method": "nvd", "score": word }));
+        let score = (i % 3 == 0).then(|| json!({ "method": "epss", "score": "0.9" }));
+        let severity: Vec<Value> = score.into_iter().chain(word).collect();
+        let found = json!({ "id": format!("CVE-2030-{i}"), "severity": severity });
+        if i % 2 == 0 { found } else { json!({ "vulnerability": found }) }
+    };
+    json!({
+        "scanner": { "uri": "pkg:github/a/trivy@1", "result": words.iter().enumerate().map(found).collect::<Vec<_>>() },
+        "metadata": { "scanStartedOn": SCANNED, "scanFinishedOn": SCANNED },
+    })
 }
 
 fn trivy(words: &[Option<&str>], digest: &Sha256Digest) -> Value {

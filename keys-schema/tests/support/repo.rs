@@ -212,7 +212,13 @@ fn empty_timestamp() -> Doc {
         length: None,
         hashes: Some(Hashes::sha256(Sha256Digest::of(b""))),
     };
-    let timestamp = Timestamp { version: Version::FIRST, expires: later(), snapshot, extra: Object::new() };
+    let timestamp = Timestamp {
+        version: Version::FIRST,
+        expires: later(),
+        snapshot,
+        signed_at: None,
+        extra: Object::new(),
+    };
     let mut doc = Doc::new(&timestamp, &[Repo::TIMESTAMP]);
     doc.remove("meta/snapshot.json");
     doc

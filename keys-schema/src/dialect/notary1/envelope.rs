@@ -5,7 +5,7 @@ use crate::dialect::InvalidMetadata;
 use crate::dialect::envelope::Signature;
 use crate::dialect::fields::Fields;
 use crate::dialect::notary1::{decode_base64, encode_base64};
-use crate::json::{Json, Object};
+use crate::json::{Json, Object, escape_for_html};
 use crate::key::{self, KeyAlgorithm};
 
 /// Reads one entry of `signatures`. Its method has to fit the key that verifies it; it never
@@ -53,28 +53,6 @@ fn write_signature(signature: &Signature) -> Json {
         ("method".to_owned(), Json::from(method)),
         ("sig".to_owned(), encode_base64(&bytes)),
     ]))
-}
-
-/// Go escapes these characters inside of strings, and they occur nowhere else.
-fn escape_for_html(wire: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(wire.len());
-    let mut rest = wire;
-    while let Some((&byte, tail)) = rest.split_first() {
-        match (byte, tail) {
-            (b'<', _) => out.extend(br"\u003c"),
-            (b'>', _) => out.extend(br"\u003e"),
-            (b'&', _) => out.extend(br"\u0026"),
-            // U+2028 and U+2029.
-            (0xe2, [0x80, last @ (0xa8 | 0xa9), after @ ..]) => {
-                out.extend(if *last == 0xa8 { br"\u2028" } else { br"\u2029" });
-                rest = after;
-                continue;
-            }
-            _ => out.push(byte),
-        }
-        rest = tail;
-    }
-    out
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ pub(crate) fn decode(signed: &Object) -> Result<Timestamp, InvalidMetadata> {
     let at = meta.path("snapshot");
     let snapshot = read_info(meta.need("snapshot", "an object", Some)?, at)?;
     meta.rest()?;
-    Ok(Timestamp { version: header.version, expires: header.expires, snapshot, extra: fields.rest()? })
+    let extra = fields.rest()?;
+    Ok(Timestamp { version: header.version, expires: header.expires, snapshot, signed_at: None, extra })
 }
 
 pub(crate) fn encode(timestamp: &Timestamp) -> Object {

@@ -58,6 +58,12 @@ impl AcceptedUpdate {
         self.before.as_ref()
     }
 
+    /// The time at which it was judged, as it was passed in.
+    #[must_use]
+    pub const fn now(&self) -> UtcTime {
+        self.now
+    }
+
     /// Whether a new snapshot is needed: a targets role changed, or the root no longer
     /// vouches for the old one.
     #[must_use]
@@ -105,10 +111,13 @@ impl AcceptedUpdate {
             .filter_map(|info| Some((info.hashes.as_sha256()?, info.length)))
             .collect();
         for file in &files {
-            let digest = Sha256Digest::of(file);
-            if file.len() > limits::MANIFEST_BYTES {
-                return Err(Rejection::TooLarge { role: RoleName::Targets, limit: limits::MANIFEST_BYTES });
+            if file.len() > limits::TARGET_FILE_BYTES {
+                return Err(Rejection::TooLarge {
+                    role: RoleName::Targets,
+                    limit: limits::TARGET_FILE_BYTES,
+                });
             }
+            let digest = Sha256Digest::of(file);
             if !u64::try_from(file.len()).is_ok_and(|length| listed.contains(&(digest, length))) {
                 return Err(Rejection::UnlistedFile { digest });
             }
