@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::auth::Access;
 use crate::clock::SharedClock;
@@ -10,7 +10,7 @@ use crate::config::LimitsConfig;
 use crate::metrics::Metrics;
 use crate::publish::{Lifetimes, Publisher, Renewer};
 use crate::store::TrustStore;
-use crate::vault::{Kek, Vault, VaultError};
+use crate::vault::{Keyring, Vault, VaultError};
 
 /// Everything that requests share.
 pub struct App {
@@ -34,6 +34,8 @@ pub struct App {
     pub slots: Arc<Semaphore>,
     /// Bytes of publishes that may still be taken into memory, in units of [`Self::BODY_UNIT`].
     pub bodies: Arc<Semaphore>,
+    /// Bytes of large targets that may still be held for readers, in units of [`Self::BODY_UNIT`].
+    pub reads: Arc<Semaphore>,
     /// Connections that may still be opened.
     pub connections: Arc<Semaphore>,
     /// Searches through the whole feed of changes that may still begin.
@@ -43,6 +45,8 @@ pub struct App {
 impl App {
     /// Bytes of a publish are counted in KiB, begun ones as whole ones.
     pub const BODY_UNIT: usize = 1024;
+    /// Targets up to this many bytes are read without asking for room.
+    const SMALL_READ: u64 = 64 * 1024;
     /// Searches at the same time: each takes long, and anybody who may read can ask for one.
     pub const SEARCHES: usize = 2;
 
@@ -50,14 +54,14 @@ impl App {
     #[must_use]
     pub fn new(
         store: Arc<dyn TrustStore>,
-        kek: Kek,
+        keys: impl Into<Keyring>,
         access: Access,
         clock: SharedClock,
         lifetimes: Lifetimes,
         limits: LimitsConfig,
     ) -> Self {
         let metrics = Arc::new(Metrics::default());
-        let vault = Arc::new(Vault::new(kek, Arc::clone(&store)));
+        let vault = Arc::new(Vault::new(keys, Arc::clone(&store)));
         let publisher = Arc::new(Publisher::new(Arc::clone(&store), Arc::clone(&vault), clock, lifetimes));
         let renewer = Renewer::new(Arc::clone(&publisher), Arc::clone(&store), Arc::clone(&metrics));
         Self {
@@ -71,11 +75,24 @@ impl App {
             bodies: Arc::new(Semaphore::new(
                 (limits.total_body_bytes / Self::BODY_UNIT).clamp(1, Semaphore::MAX_PERMITS),
             )),
+            reads: Arc::new(Semaphore::new(read_units(&limits))),
             connections: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
             searches: Semaphore::new(Self::SEARCHES),
             limits,
             metrics,
         }
+    }
+
+    /// Waits until there is memory for a target of `length` bytes that is read; `None` for a
+    /// small one, of which connections are bound enough.
+    pub async fn reserve_read(&self, length: u64) -> Option<OwnedSemaphorePermit> {
+        if length <= Self::SMALL_READ {
+            return None;
+        }
+        let units = usize::try_from(length).unwrap_or(usize::MAX).div_ceil(Self::BODY_UNIT);
+        let units = u32::try_from(units.min(read_units(&self.limits))).unwrap_or(u32::MAX);
+        // It is never closed.
+        Arc::clone(&self.reads).acquire_many_owned(units).await.ok()
     }
 
     /// Tries to unseal some online keys, so that a wrong key-encryption key is noticed
@@ -110,4 +127,8 @@ impl App {
         }
         reasons
     }
+}
+
+fn read_units(limits: &LimitsConfig) -> usize {
+    (limits.total_target_bytes / App::BODY_UNIT).clamp(1, Semaphore::MAX_PERMITS)
 }

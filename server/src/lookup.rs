@@ -7,7 +7,7 @@ use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bytes::Bytes;
 
-use crate::store::{Head, StoreError, TrustStore};
+use crate::store::{Head, StoreError, StoredValue, TrustStore};
 
 /// Reads of a current document: between head and bytes, a renewal may replace them.
 const ATTEMPTS: usize = 3;
@@ -21,6 +21,12 @@ pub(crate) struct Found {
     pub(crate) digest: Sha256Digest,
 }
 
+/// The current timestamp, which is in memory.
+pub(crate) fn timestamp(head: &Head) -> Option<Found> {
+    let document = head.current.get(&RoleName::Timestamp)?;
+    Some(Found { bytes: head.timestamp.clone(), digest: document.digest })
+}
+
 /// The current document of `role`.
 ///
 /// # Errors
@@ -32,10 +38,10 @@ pub(crate) async fn current(
 ) -> Result<Option<Found>, StoreError> {
     for _ in 0..ATTEMPTS {
         let Some(head) = store.head(repository).await? else { return Ok(None) };
-        let Some(document) = head.current.get(role) else { return Ok(None) };
         if *role == RoleName::Timestamp {
-            return Ok(Some(Found { bytes: head.timestamp.clone(), digest: document.digest }));
+            return Ok(timestamp(&head));
         }
+        let Some(document) = head.current.get(role) else { return Ok(None) };
         if let Some(bytes) = store.by_version(repository, role, document.version).await? {
             return Ok(Some(Found { bytes, digest: document.digest }));
         }
@@ -68,6 +74,23 @@ pub(crate) async fn by_digest(
     digest: Sha256Digest,
 ) -> Result<Option<Found>, StoreError> {
     Ok(store.by_digest(repository, digest).await?.map(|bytes| Found { bytes, digest }))
+}
+
+/// Bytes of `repository` by their digest, if `packed` in the form in which they are stored.
+///
+/// # Errors
+/// The store cannot be read.
+pub(crate) async fn stored(
+    store: &dyn TrustStore,
+    repository: &RepositoryName,
+    digest: Sha256Digest,
+    packed: bool,
+) -> Result<Option<StoredValue>, StoreError> {
+    if packed {
+        return store.stored(repository, digest).await;
+    }
+    let found = store.by_digest(repository, digest).await?;
+    Ok(found.map(|bytes| StoredValue { bytes, is_gzip: false }))
 }
 
 /// The bytes of all current documents that `head` names, the timestamp included.

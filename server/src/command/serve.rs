@@ -22,12 +22,16 @@ use crate::store::memory::MemoryStore;
 use crate::store::{StoreError, TrustStore};
 use crate::telemetry;
 use crate::tls::{self, DevelopmentTls};
-use crate::vault::{KEK_VARIABLE, Kek};
+use crate::vault::{KEK_VARIABLE, Kek, Keyring, Resealed};
 
 /// Answer clients until SIGTERM or SIGINT.
 ///
 /// Settings come from the file, then from variables BULLAD_SECTION_KEY (as in
 /// BULLAD_SERVER_LISTEN), then from flags.
+///
+/// To replace the key-encryption key, set vault.key_file to the new one, vault.old_key_file to the
+/// old one, and start again: before it serves, all online keys are sealed under the new one. Then
+/// take vault.old_key_file out.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("how").required(true).args(["dev", "config"])))]
 pub(super) struct Options {
@@ -49,7 +53,7 @@ pub(super) struct Options {
 /// What differs between development and production.
 struct Setting {
     tls: Option<Arc<rustls::ServerConfig>>,
-    kek: Kek,
+    keys: Keyring,
     access: Access,
     exports: Vec<String>,
 }
@@ -89,11 +93,12 @@ async fn serve(
     let clock: SharedClock = Arc::new(SystemClock);
     let setting = if dev { development(data)? } else { production(config, data, &clock)? };
     let lifetimes = Lifetimes::from(&config.lifetimes);
-    let mut app = App::new(store, setting.kek, setting.access, clock, lifetimes, config.limits.clone());
+    let mut app = App::new(store, setting.keys, setting.access, clock, lifetimes, config.limits.clone());
     if let Some(reason) = read_only {
         tracing::error!(reason, "reads only");
         app.read_only = Some(reason);
     }
+    replace_kek(&app).await?;
     app.check_vault().await?;
     let phase = lifecycle::follow_signals().context("cannot follow signals")?;
     let app = Arc::new(app);
@@ -111,6 +116,23 @@ async fn serve(
     Ok(())
 }
 
+/// Seals the online keys under the new key-encryption key, if there is an old one besides. A
+/// store that can only be read is left as it is: all keys open it.
+async fn replace_kek(app: &App) -> anyhow::Result<()> {
+    if !app.vault.ring().has_old() || app.read_only.is_some() {
+        return Ok(());
+    }
+    let key = app.vault.ring().id();
+    let Resealed { resealed, kept } = app.vault.reseal().await?;
+    tracing::info!(
+        resealed,
+        kept,
+        %key,
+        "all online keys are sealed under the key-encryption key; vault.old_key_file can be taken out"
+    );
+    Ok(())
+}
+
 fn development(data: &Path) -> anyhow::Result<Setting> {
     let kek = Kek::from_file_or_new(&data.join("kek"))?;
     let files = DevelopmentTls::in_folder(data.join("tls"))?;
@@ -122,7 +144,7 @@ fn development(data: &Path) -> anyhow::Result<Setting> {
         format!("BULLA_CA_CERT={}", quoted(&authority)),
         "DOCKER_CONTENT_TRUST_SERVER=https://localhost:{port}".to_owned(),
     ];
-    Ok(Setting { tls: Some(tls), kek, access: Access::open(), exports })
+    Ok(Setting { tls: Some(tls), keys: kek.into(), access: Access::open(), exports })
 }
 
 fn production(config: &Config, data: &Path, clock: &SharedClock) -> anyhow::Result<Setting> {
@@ -134,6 +156,8 @@ fn production(config: &Config, data: &Path, clock: &SharedClock) -> anyhow::Resu
              hint: openssl rand -hex 32 > kek; chmod 600 kek; set vault.key_file to it, or {KEK_VARIABLE} to its content"
         ),
     };
+    let old = config.vault.old_key_file.iter().map(|path| Kek::from_file(path)).collect::<Result<_, _>>()?;
+    let keys = Keyring::new(kek, old);
     let tls = match &config.tls {
         Some(files) => Some(tls::from_pem_files(&files.certificate, &files.key)?),
         None => None,
@@ -146,7 +170,7 @@ fn production(config: &Config, data: &Path, clock: &SharedClock) -> anyhow::Resu
         None if tls.is_some() || config.server.trusted_proxy => access.with_own_realm(OwnRealm::Https),
         None => access.with_own_realm(OwnRealm::HttpOnLoopback),
     };
-    Ok(Setting { tls, kek, access, exports: Vec::new() })
+    Ok(Setting { tls, keys, access, exports: Vec::new() })
 }
 
 /// The store, and why it can only be read, if so.

@@ -10,10 +10,24 @@ use super::{Fault, duration};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
-    /// Bytes of one publish. Default 32 MiB.
+    /// Bytes of one publish: of its documents, each with a bound of its own, and of its target
+    /// files, up to 16 MiB each. Default 32 MiB: one of the largest files beside three of the
+    /// largest documents. Whoever sends more in a publish sends several. A publish also has to
+    /// arrive within `request_time`.
+    ///
+    /// What was published stays on the disk, compressed, also when no current document lists it
+    /// any more: backups and clients with an older state may ask for it. How much one token can
+    /// fill is not bounded by the hour, as it is for signing requests, because a publish needs the
+    /// signatures of a repository's keys: whoever has token and key could publish for ever in
+    /// any case. Removing the repository makes its files unreachable, not the disk free.
     pub body_bytes: usize,
-    /// Bytes of all publishes that are worked on at the same time. Default 512 MiB.
+    /// Bytes of all publishes that are worked on at the same time. Default 512 MiB. Those that
+    /// do not fit are refused before their body is read, with 503. Memory goes up to about three
+    /// times as much, while parts are put together and compressed.
     pub total_body_bytes: usize,
+    /// Bytes of target files that are held for readers at the same time, those up to 64 KiB not
+    /// counted. Default 256 MiB. Who does not fit waits, for `request_time` at most.
+    pub total_target_bytes: usize,
     /// Parts of one publish. Default 64.
     pub parts: usize,
     /// Bytes of a request's head. Default 32 KiB.
@@ -42,6 +56,7 @@ impl Default for LimitsConfig {
         Self {
             body_bytes: 32 * 1024 * 1024,
             total_body_bytes: 512 * 1024 * 1024,
+            total_target_bytes: 256 * 1024 * 1024,
             parts: 64,
             header_bytes: 32 * 1024,
             header_time: Duration::from_secs(15),
@@ -58,6 +73,7 @@ impl LimitsConfig {
     pub(super) fn validate(&self, faults: &mut Vec<Fault>) {
         for (path, value) in [
             ("limits.body_bytes", self.body_bytes),
+            ("limits.total_target_bytes", self.total_target_bytes),
             ("limits.parts", self.parts),
             ("limits.requests", self.requests),
             ("limits.connections", self.connections),

@@ -8,6 +8,7 @@ use std::mem::take;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use bulla_keys_schema::digest::Sha256Digest;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tower::{ServiceExt as _, service_fn};
 use tower_http::compression::predicate::SizeAbove;
@@ -15,6 +16,7 @@ use tower_http::compression::{Compression, CompressionLevel};
 
 use super::conditional;
 use crate::lookup::Found;
+use crate::store::StoredValue;
 
 /// Smaller bodies are not worth compressing.
 const COMPRESSED: u64 = 1024;
@@ -26,17 +28,60 @@ pub(super) fn write(
     media_type: HeaderValue,
     cache: HeaderValue,
 ) -> Response {
-    let etag = conditional::etag(&found.digest);
-    let known = etag.as_ref().is_some_and(|etag| conditional::is_known(headers, etag));
-    let mut response = if known {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response
-    } else {
-        let mut response = Response::new(Body::from(found.bytes));
-        response.headers_mut().insert(header::CONTENT_TYPE, media_type);
-        response
-    };
+    if let Some(response) = known(&found.digest, headers, cache.clone()) {
+        return response;
+    }
+    let mut response = Response::new(Body::from(found.bytes));
+    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    tagged(response, conditional::etag(&found.digest), cache)
+}
+
+/// The answer for a client that has the bytes of this digest already; `None` if it has not.
+pub(super) fn known(digest: &Sha256Digest, headers: &HeaderMap, cache: HeaderValue) -> Option<Response> {
+    let etag = conditional::etag(digest).filter(|etag| conditional::is_known(headers, etag))?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    Some(tagged(response, Some(etag), cache))
+}
+
+/// A value in the form in which it is stored. The tag names the value.
+pub(super) fn write_stored(
+    stored: StoredValue,
+    digest: &Sha256Digest,
+    media_type: HeaderValue,
+    cache: HeaderValue,
+) -> Response {
+    let mut response = Response::new(Body::from(stored.bytes));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, media_type);
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    if stored.is_gzip {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    let mut response = tagged(response, conditional::etag(digest), cache);
+    if stored.is_gzip {
+        weaken(&mut response);
+    }
+    response
+}
+
+/// Whether the client says that it takes gzip (RFC 9110 12.5.3). One that says nothing gets the
+/// bytes as they are: many take what they get for the target.
+pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        is_gzip && parts.all(|part| !is_zero_weight(part))
+    })
+}
+
+fn is_zero_weight(parameter: &str) -> bool {
+    let weight = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="));
+    weight.is_some_and(|weight| weight.bytes().all(|byte| matches!(byte, b'0' | b'.')))
+}
+
+fn tagged(mut response: Response, etag: Option<HeaderValue>, cache: HeaderValue) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, cache);
     if let Some(etag) = etag {
         response.headers_mut().insert(header::ETAG, etag);
@@ -55,13 +100,39 @@ pub(super) async fn compress(mut response: Response, request: Request) -> Respon
     let Ok(compressed) = service.oneshot(request).await;
     let mut response = compressed.map(Body::new);
     if response.headers().contains_key(header::CONTENT_ENCODING) {
-        let weak = response
-            .headers()
-            .get(header::ETAG)
-            .and_then(|etag| HeaderValue::try_from([b"W/", etag.as_bytes()].concat()).ok());
-        if let Some(weak) = weak {
-            response.headers_mut().insert(header::ETAG, weak);
-        }
+        weaken(&mut response);
     }
     response
+}
+
+fn weaken(response: &mut Response) {
+    let etag = response.headers().get(header::ETAG);
+    let weak = etag.and_then(|etag| HeaderValue::try_from([b"W/", etag.as_bytes()].concat()).ok());
+    if let Some(weak) = weak {
+        response.headers_mut().insert(header::ETAG, weak);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_is_sent_to_those_who_ask_for_it() {
+        for (value, takes) in [
+            ("gzip", true),
+            ("br, GZIP;q=0.5", true),
+            ("deflate,gzip ; q=1", true),
+            ("identity", false),
+            ("gzip;q=0", false),
+            ("gzip;q=0.000", false),
+            ("x-gzipped", false),
+            ("*", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, value.parse().unwrap())]);
+            assert_eq!(takes_gzip(&headers), takes, "{value}");
+        }
+        assert!(!takes_gzip(&HeaderMap::new()));
+    }
 }

@@ -81,7 +81,7 @@ async fn read(parts: &mut Parts) -> Result<(Vec<Uploaded>, Vec<Bytes>), ApiError
                 let bytes = part.bytes(role.byte_limit(), role.as_str()).await?;
                 documents.push(Uploaded { role, version: Some(version), bytes });
             }
-            Some(TARGET_PART) => targets.push(part.bytes(limits::MANIFEST_BYTES, "target").await?),
+            Some(TARGET_PART) => targets.push(part.bytes(limits::TARGET_FILE_BYTES, "target").await?),
             _ => {
                 return Err(ApiError::new(
                     ProblemCode::BadRequest,

@@ -1,5 +1,7 @@
 //! `/tuf/`: metadata and targets, for any TUF client.
 //!
+//! Repositories in legacy mode are not here: no TUF client reads their documents.
+//!
 //! The path of `timestamp.json` is hot: one look-up in memory, no layer, no allocation that
 //! can be spared.
 
@@ -8,10 +10,14 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use bulla_keys_schema::dialect::Dialect;
+use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::document::{self, compress};
 use super::extract::{self, Wanted};
@@ -20,7 +26,7 @@ use crate::app::App;
 use crate::auth::{AuthError, Right};
 use crate::lookup::{self, Found};
 use crate::metrics::RouteClass;
-use crate::store::StoreError;
+use crate::store::{Head, StoreError, StoredValue};
 
 /// Where these URLs start.
 pub(crate) const PREFIX: &str = "/tuf/";
@@ -58,8 +64,9 @@ pub(crate) async fn get(State(app): State<Arc<App>>, request: Request) -> Respon
 async fn answer(app: &App, wanted: Option<Wanted>, request: Request) -> Response {
     match permitted(app, wanted, request.headers()) {
         Err(refusal) => refusal,
-        Ok(Wanted::Metadata { repository, role: role @ RoleName::Timestamp, .. }) => {
-            let found = lookup::current(&*app.store, &repository, &role).await;
+        Ok(Wanted::Metadata { repository, role: RoleName::Timestamp, .. }) => {
+            let head = app.store.head(&repository).await;
+            let found = head.map(|head| head.filter(is_spec).and_then(|head| lookup::timestamp(&head)));
             write(found, request.headers(), JSON, REVALIDATE)
         }
         // Boxed, or the answer to the other case would carry its room around.
@@ -98,28 +105,81 @@ fn permitted(app: &App, wanted: Option<Wanted>, headers: &HeaderMap) -> Result<W
 }
 
 async fn serve(app: &App, wanted: Wanted, request: Request) -> Response {
+    let answer = match wanted {
+        Wanted::Metadata { repository, role, version } => {
+            metadata(app, &repository, &role, version, request).await
+        }
+        Wanted::Target(list) => target(app, list, request.headers()).await,
+    };
+    answer.unwrap_or_else(|error| failed(&error))
+}
+
+async fn metadata(
+    app: &App,
+    repository: &RepositoryName,
+    role: &RoleName,
+    version: Option<Version>,
+    request: Request,
+) -> Result<Response, StoreError> {
     let store = &*app.store;
-    match wanted {
-        Wanted::Metadata { repository, role, version: None } => {
-            let found = lookup::current(store, &repository, &role).await;
-            compress(write(found, request.headers(), JSON, REVALIDATE), request).await
+    if !store.head(repository).await?.is_some_and(|head| is_spec(&head)) {
+        return Ok(not_found());
+    }
+    let (found, cache) = match version {
+        None => (lookup::current(store, repository, role).await, REVALIDATE),
+        Some(version) => (lookup::by_version(store, repository, role, version).await, immutable(app)),
+    };
+    Ok(compress(write(found, request.headers(), JSON, cache), request).await)
+}
+
+/// The bytes of the first repository that has them. Large ones wait for memory, which is theirs
+/// until the client has taken them; nothing is read for a client that has them already.
+async fn target(
+    app: &App,
+    list: Vec<(RepositoryName, Sha256Digest)>,
+    headers: &HeaderMap,
+) -> Result<Response, StoreError> {
+    for (repository, digest) in list {
+        if !app.store.head(&repository).await?.is_some_and(|head| is_spec(&head)) {
+            continue;
         }
-        Wanted::Metadata { repository, role, version: Some(version) } => {
-            let found = lookup::by_version(store, &repository, &role, version).await;
-            compress(write(found, request.headers(), JSON, immutable(app)), request).await
-        }
-        Wanted::Target(list) => {
-            for (repository, digest) in list {
-                let found = lookup::by_digest(store, &repository, digest).await;
-                if !matches!(found, Ok(None)) {
-                    let mut response = write(found, request.headers(), BYTES, immutable(app));
-                    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-                    return response;
-                }
+        let Some(length) = app.store.length(&repository, digest).await? else { continue };
+        let mut response = match document::known(&digest, headers, immutable(app)) {
+            Some(response) => response,
+            None => {
+                let memory = app.reserve_read(length).await;
+                let packed = document::takes_gzip(headers);
+                let Some(stored) = lookup::stored(&*app.store, &repository, digest, packed).await? else {
+                    continue;
+                };
+                let stored = StoredValue { bytes: held(stored.bytes, memory), ..stored };
+                document::write_stored(stored, &digest, BYTES, immutable(app))
             }
-            not_found()
+        };
+        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        return Ok(response);
+    }
+    Ok(not_found())
+}
+
+/// Bytes that give their memory back when the last part of them was sent.
+fn held(bytes: Bytes, memory: Option<OwnedSemaphorePermit>) -> Bytes {
+    struct Held(Bytes, #[expect(dead_code, reason = "kept until the bytes are gone")] OwnedSemaphorePermit);
+
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
         }
     }
+
+    match memory {
+        Some(memory) => Bytes::from_owner(Held(bytes, memory)),
+        None => bytes,
+    }
+}
+
+fn is_spec(head: &Arc<Head>) -> bool {
+    head.dialect == Dialect::Tuf1
 }
 
 fn write(
@@ -131,12 +191,16 @@ fn write(
     match found {
         Ok(Some(found)) => document::write(found, headers, media_type, cache),
         Ok(None) => not_found(),
-        Err(StoreError::Closed) => refuse(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
-        Err(error) => {
-            tracing::error!(%error, "a read failed");
-            refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &StoreError) -> Response {
+    if matches!(error, StoreError::Closed) {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+    }
+    tracing::error!(%error, "a read failed");
+    refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
 }
 
 fn immutable(app: &App) -> HeaderValue {

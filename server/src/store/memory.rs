@@ -192,6 +192,16 @@ impl TrustStore for MemoryStore {
         Ok(generation)
     }
 
+    async fn with_online_keys(
+        &self,
+        after: Option<&RepositoryName>,
+        max: usize,
+    ) -> Result<Vec<RepositoryName>, StoreError> {
+        let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let state = self.open()?;
+        Ok(state.keys.range::<RepositoryName, _>(range).take(max).map(|(name, _)| name.clone()).collect())
+    }
+
     async fn open_requests(&self, repository: &RepositoryName) -> Result<Vec<OpenRequest>, StoreError> {
         Ok(self.open()?.open_requests(repository).copied().collect())
     }

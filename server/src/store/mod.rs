@@ -66,6 +66,26 @@ pub trait TrustStore: Send + Sync + 'static {
         digest: Sha256Digest,
     ) -> Result<Option<Bytes>, StoreError>;
 
+    /// How many bytes [`Self::by_digest`] would give.
+    async fn length(
+        &self,
+        repository: &RepositoryName,
+        digest: Sha256Digest,
+    ) -> Result<Option<u64>, StoreError> {
+        let found = self.by_digest(repository, digest).await?;
+        Ok(found.map(|bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX)))
+    }
+
+    /// As [`Self::by_digest`], in the form in which it is stored: no work for who takes that one.
+    async fn stored(
+        &self,
+        repository: &RepositoryName,
+        digest: Sha256Digest,
+    ) -> Result<Option<StoredValue>, StoreError> {
+        let found = self.by_digest(repository, digest).await?;
+        Ok(found.map(|bytes| StoredValue { bytes, is_gzip: false }))
+    }
+
     /// Says that a publication is being made ready, so that the store may let others wait a
     /// moment for it and write all of them at once. Kept until right before the publication
     /// is handed in.
@@ -139,6 +159,14 @@ pub trait TrustStore: Send + Sync + 'static {
         max: usize,
     ) -> Result<Vec<RepositoryName>, StoreError>;
 
+    /// Up to `max` names with online keys after `after`, in ascending order. Not all of them are
+    /// of existing repositories: keys come first, and may stay.
+    async fn with_online_keys(
+        &self,
+        after: Option<&RepositoryName>,
+        max: usize,
+    ) -> Result<Vec<RepositoryName>, StoreError>;
+
     /// Reads everything and compares it with its digests and with the other records.
     async fn check(&self) -> Result<CheckReport, StoreError>;
 
@@ -180,6 +208,15 @@ pub struct Head {
     pub timestamp: Bytes,
     /// When the online roles are to be signed anew.
     pub renew_at: UtcTime,
+}
+
+/// Bytes as they are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredValue {
+    /// The value itself, or its gzip form, which was proven to hold it.
+    pub bytes: Bytes,
+    /// Whether it is the gzip form (RFC 1952).
+    pub is_gzip: bool,
 }
 
 /// A document by what identifies it.
@@ -240,7 +277,8 @@ pub struct Publication {
     pub kind: PublicationKind,
     /// New documents of any role.
     pub documents: Vec<NewDocument>,
-    /// New target bytes, found by their digest.
+    /// New target bytes, found by their digest as long as the repository exists, whether or not
+    /// a current document goes on to list them.
     pub targets: Vec<Bytes>,
     /// The whole set of current documents after this commit, timestamp and snapshot among
     /// them. Each must be in `documents` or current before. Roles that nobody delegates to

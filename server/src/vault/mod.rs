@@ -5,6 +5,8 @@
 //! may list the keys of one set at different times, or only one of them.
 
 mod kek;
+mod reseal;
+mod ring;
 mod seal;
 
 use std::collections::{BTreeSet, HashMap};
@@ -15,6 +17,8 @@ use bulla_keys_schema::names::RepositoryName;
 use zeroize::Zeroizing;
 
 pub use kek::{KEK_VARIABLE, Kek, KekError, KekId};
+pub use reseal::{ResealError, Resealed};
+pub use ring::Keyring;
 pub use seal::UnsealError;
 
 use crate::store::{PublishError, StoreError, TrustStore};
@@ -26,7 +30,7 @@ const ATTEMPTS: usize = 4;
 
 /// Makes, keeps and hands out online keys.
 pub struct Vault {
-    kek: Kek,
+    ring: Keyring,
     store: Arc<dyn TrustStore>,
     cache: Mutex<Unsealed>,
 }
@@ -65,16 +69,16 @@ pub struct KeySet {
 }
 
 impl Vault {
-    /// Keeps keys in `store`, sealed under `kek`.
+    /// Keeps keys in `store`, sealed under the key-encryption key of `ring`.
     #[must_use]
-    pub fn new(kek: Kek, store: Arc<dyn TrustStore>) -> Self {
-        Self { kek, store, cache: Mutex::default() }
+    pub fn new(ring: impl Into<Keyring>, store: Arc<dyn TrustStore>) -> Self {
+        Self { ring: ring.into(), store, cache: Mutex::default() }
     }
 
-    /// Names the key-encryption key in use.
+    /// The key-encryption keys in use.
     #[must_use]
-    pub const fn kek_id(&self) -> KekId {
-        self.kek.id()
+    pub const fn ring(&self) -> &Keyring {
+        &self.ring
     }
 
     /// The keys of `repository`, if it has any.
@@ -90,7 +94,7 @@ impl Vault {
             cache.forgotten
         };
         let Some(stored) = self.store.online_keys(repository).await? else { return Ok(None) };
-        let sets = seal::open(&self.kek, repository, &stored.sealed)?;
+        let sets = self.ring.open(repository, &stored.sealed)?;
         let keys = Arc::new(OnlineKeys { generation: stored.generation, sets });
         self.cache().remember(repository, &keys, forgotten);
         Ok(Some(keys))
@@ -159,7 +163,7 @@ impl Vault {
         expected: Option<u64>,
         sets: Vec<KeySet>,
     ) -> Result<Option<Arc<OnlineKeys>>, VaultError> {
-        let sealed = seal::close(&self.kek, repository, &sets)?;
+        let sealed = self.ring.close(repository, &sets)?;
         let forgotten = self.cache().forgotten;
         match self.store.set_online_keys(repository, expected, sealed).await {
             Ok(generation) => {

@@ -38,6 +38,11 @@ pub(super) fn close(kek: &Kek, repository: &RepositoryName, sets: &[KeySet]) -> 
     Ok([&[FORMAT], kek.id().0.as_slice(), &nonce, &buffer].concat().into())
 }
 
+/// The key-encryption key that something says it was sealed under.
+pub(super) fn sealed_under(sealed: &[u8]) -> Option<KekId> {
+    sealed.get(1..)?.first_chunk::<8>().map(|id| KekId(*id))
+}
+
 /// The inverse of [`close`].
 pub(super) fn open(
     kek: &Kek,
@@ -90,7 +95,7 @@ pub enum UnsealError {
     /// Sealed under another key-encryption key.
     #[error(
         "the online keys were sealed under key-encryption key {sealed_under}, this server was given {in_use}\n\
-         hint: give it the right one with vault.key_file or BULLAD_VAULT_KEY"
+         hint: give it the right one with vault.key_file or BULLAD_VAULT_KEY, or with vault.old_key_file to replace it"
     )]
     OtherKek {
         /// The one that is needed.

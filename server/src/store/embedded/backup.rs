@@ -169,7 +169,7 @@ pub fn verify_backup(folder: &Path) -> Result<BackupReport, BackupError> {
                 if !seen.insert(value.digest) {
                     continue;
                 }
-                let length = blobs.read(value.digest).map_err(judged)?.len();
+                let length = blobs.read_stored(value.digest, value.length).map_err(judged)?.bytes.len();
                 report.blobs += 1;
                 report.bytes += u64::try_from(length).unwrap_or(u64::MAX);
             }
@@ -245,8 +245,8 @@ fn copy_records(
     while let Some(group) = walker.next_group()? {
         for record in &group {
             for value in decode(record)?.values().filter(|value| value.place == Place::Blob) {
-                if copies.read(value.digest).is_err() {
-                    copies.store(value.digest, &blobs.read(value.digest)?)?;
+                if copies.read_stored(value.digest, value.length).is_err() {
+                    copies.copy_from(&blobs, value.digest, value.length)?;
                 }
             }
         }

@@ -1,9 +1,13 @@
 //! Values too long for the journal: one file each, named by its digest, durable before any
 //! record names it.
+//!
+//! A file holds its value as it is, or packed. Its name is the digest of the value in both
+//! cases, so whichever form hashes to the name is meant: no file can be both.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +15,16 @@ use std::sync::{Mutex, PoisonError};
 use bulla_keys_schema::digest::Sha256Digest;
 
 use super::layout::{at, sync_data, sync_folder};
+use super::packed::{self, Unpackable};
 use crate::store::StoreError;
+
+/// A value as its file holds it.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) bytes: Vec<u8>,
+    /// Whether `bytes` are the gzip form of the value.
+    pub(super) is_packed: bool,
+}
 
 /// The folder of blobs.
 #[derive(Debug)]
@@ -40,11 +53,43 @@ impl Blobs {
     /// # Errors
     /// The file cannot be written; nothing names it then. A failed sync ends the process.
     pub(super) fn store(&self, digest: Sha256Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        self.keep(digest, length(bytes), || Ok(Cow::Borrowed(bytes)))
+    }
+
+    /// As [`Self::store`], in the shorter of the two forms.
+    ///
+    /// # Errors
+    /// As [`Self::store`].
+    pub(super) fn store_packed(&self, digest: Sha256Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        let form = || Ok(packed::pack(bytes).map_or(Cow::Borrowed(bytes), Cow::Owned));
+        self.keep(digest, length(bytes), form)
+    }
+
+    /// Stores what `other` holds, in the form that it has there.
+    ///
+    /// # Errors
+    /// As [`Self::store`] and [`Self::read`].
+    pub(super) fn copy_from(
+        &self,
+        other: &Self,
+        digest: Sha256Digest,
+        length: u64,
+    ) -> Result<(), StoreError> {
+        self.keep(digest, length, || other.read_stored(digest, length).map(|stored| Cow::Owned(stored.bytes)))
+    }
+
+    /// Stores what `form` gives, unless the value is there.
+    fn keep<'a>(
+        &self,
+        digest: Sha256Digest,
+        length: u64,
+        form: impl FnOnce() -> Result<Cow<'a, [u8]>, StoreError>,
+    ) -> Result<(), StoreError> {
         let path = self.path(digest);
         let folder = path.parent().unwrap_or(&self.folder);
         fs::create_dir_all(folder).map_err(at("create", folder))?;
-        if !fs::read(&path).is_ok_and(|found| Sha256Digest::of(&found) == digest) {
-            self.write(bytes, &path)?;
+        if self.read_stored(digest, length).is_err() {
+            self.write(&form()?, &path)?;
         }
         self.make_durable(folder)
     }
@@ -62,21 +107,49 @@ impl Blobs {
         written
     }
 
-    /// Reads a blob and compares it with its digest.
+    /// Reads a value of `length` bytes and compares it with its digest.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] if it is missing, too short, too long or changed.
-    pub(super) fn read(&self, digest: Sha256Digest) -> Result<Vec<u8>, StoreError> {
+    pub(super) fn read(&self, digest: Sha256Digest, length: u64) -> Result<Vec<u8>, StoreError> {
+        let file = self.read_file(digest, length)?;
+        let unpacked = packed::is_packed(&file).then(|| packed::unpack(&file, digest, length));
+        match unpacked {
+            Some(Ok(bytes)) => Ok(bytes),
+            found => plain(digest, file, found.and_then(Result::err)),
+        }
+    }
+
+    /// Reads a value in the form in which it is stored, and proves that it is the value.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(super) fn read_stored(&self, digest: Sha256Digest, length: u64) -> Result<Stored, StoreError> {
+        let file = self.read_file(digest, length)?;
+        let proven = packed::is_packed(&file).then(|| packed::prove(&file, digest, length));
+        match proven {
+            Some(Ok(())) => Ok(Stored { bytes: file, is_packed: true }),
+            found => plain(digest, file, found.and_then(Result::err))
+                .map(|bytes| Stored { bytes, is_packed: false }),
+        }
+    }
+
+    /// The content of a file, which is never longer than its value.
+    fn read_file(&self, digest: Sha256Digest, length: u64) -> Result<Vec<u8>, StoreError> {
         let path = self.path(digest);
-        let bytes = match fs::read(&path) {
+        let file = match File::open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(StoreError::Corrupt { what: format!("blob {digest} is missing") });
             }
             other => other.map_err(at("read", &path))?,
         };
-        if Sha256Digest::of(&bytes) != digest {
-            return Err(StoreError::Corrupt { what: format!("blob {digest} has other bytes") });
+        let found = file.metadata().map_err(at("read", &path))?.len();
+        if found > length {
+            let what = format!("blob {digest} has {found} bytes instead of at most {length}");
+            return Err(StoreError::Corrupt { what });
         }
+        let mut bytes = Vec::with_capacity(usize::try_from(found).unwrap_or_default());
+        file.take(length).read_to_end(&mut bytes).map_err(at("read", &path))?;
         Ok(bytes)
     }
 
@@ -110,9 +183,115 @@ impl Blobs {
     }
 }
 
+/// The value, if it is what the file holds as it is: one that is not packed may begin like one
+/// that is. `refused` says why the file is no packed one, if it looked like it.
+fn plain(digest: Sha256Digest, file: Vec<u8>, refused: Option<Unpackable>) -> Result<Vec<u8>, StoreError> {
+    if Sha256Digest::of(&file) == digest {
+        return Ok(file);
+    }
+    let what = match refused {
+        Some(refused) => format!("blob {digest} {refused}"),
+        None => format!("blob {digest} has other bytes"),
+    };
+    Err(StoreError::Corrupt { what })
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
 fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let mut file = File::create(path).map_err(at("create", path))?;
     file.write_all(bytes).map_err(at("write", path))?;
     sync_data(&file, path);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blobs() -> (tempfile::TempDir, Blobs) {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::new(folder.path().to_owned());
+        (folder, blobs)
+    }
+
+    fn refused(blobs: &Blobs, value: &[u8]) -> String {
+        let digest = Sha256Digest::of(value);
+        let Err(StoreError::Corrupt { what }) = blobs.read(digest, length(value)) else { panic!("taken") };
+        assert!(blobs.read_stored(digest, length(value)).is_err());
+        assert!(what.contains(&digest.to_string()), "{what}");
+        what.replace(&digest.to_string(), "X")
+    }
+
+    #[test]
+    fn both_forms_are_one_value() {
+        let (_folder, blobs) = blobs();
+        let value = b"0123456789".repeat(2_000);
+        let digest = Sha256Digest::of(&value);
+        blobs.store(digest, &value).unwrap();
+        assert!(!blobs.read_stored(digest, length(&value)).unwrap().is_packed);
+        // It is there: nothing is written again.
+        blobs.store_packed(digest, &value).unwrap();
+        assert!(fs::read(blobs.path(digest)).unwrap() == value);
+        fs::remove_file(blobs.path(digest)).unwrap();
+        blobs.store_packed(digest, &value).unwrap();
+        let stored = blobs.read_stored(digest, length(&value)).unwrap();
+        assert!(stored.is_packed && stored.bytes == fs::read(blobs.path(digest)).unwrap());
+        assert!(stored.bytes.len() < value.len() / 10);
+        blobs.store(digest, &value).unwrap();
+        assert!(blobs.read_stored(digest, length(&value)).unwrap().is_packed);
+        assert!(blobs.read(digest, length(&value)).unwrap() == value);
+    }
+
+    #[test]
+    fn a_value_that_looks_packed_is_a_value() {
+        let (_folder, blobs) = blobs();
+        for value in [packed::pack(&[b'x'; 9_000]).unwrap(), b"\x1f\x8b\x08\0\0\0\0\0\x04\xff".to_vec()] {
+            let digest = Sha256Digest::of(&value);
+            for _ in 0..2 {
+                blobs.store_packed(digest, &value).unwrap();
+                assert!(blobs.read(digest, length(&value)).unwrap() == value);
+            }
+        }
+    }
+
+    #[test]
+    fn damage_is_named_and_mended_by_whoever_brings_the_value() {
+        let (_folder, blobs) = blobs();
+        let value = b"0123456789".repeat(2_000);
+        let digest = Sha256Digest::of(&value);
+        assert_eq!(refused(&blobs, &value), "blob X is missing");
+        let bomb = packed::pack(&vec![b' '; 2 * 1024 * 1024]).unwrap();
+        let other = packed::pack(&b"1234567890".repeat(2_000)).unwrap();
+        let cut = packed::pack(&value).unwrap();
+        for (file, what) in [
+            (bomb, "blob X unpacks to more than its 20000 bytes"),
+            (other, "blob X unpacks to other bytes"),
+            (cut[..cut.len() - 1].to_vec(), "blob X cannot be unpacked"),
+            (value[1..].to_vec(), "blob X has other bytes"),
+            (vec![b'x'; 20_001], "blob X has 20001 bytes instead of at most 20000"),
+            (Vec::new(), "blob X has other bytes"),
+        ] {
+            blobs.store_packed(digest, &value).unwrap();
+            fs::write(blobs.path(digest), file).unwrap();
+            assert_eq!(refused(&blobs, &value), what);
+        }
+        blobs.store_packed(digest, &value).unwrap();
+        assert!(blobs.read(digest, length(&value)).unwrap() == value);
+    }
+
+    #[test]
+    fn copies_keep_the_form() {
+        let ((_from, from), (_to, to)) = (blobs(), blobs());
+        let (short, long) = (b"0123456789".repeat(2_000), b"abcdefghij".repeat(2_000));
+        from.store_packed(Sha256Digest::of(&short), &short).unwrap();
+        from.store(Sha256Digest::of(&long), &long).unwrap();
+        for value in [short, long] {
+            let digest = Sha256Digest::of(&value);
+            to.copy_from(&from, digest, length(&value)).unwrap();
+            assert!(fs::read(from.path(digest)).unwrap() == fs::read(to.path(digest)).unwrap());
+        }
+    }
 }

@@ -206,7 +206,7 @@ impl<'a> Audit<'a> {
             Some(bytes) if Sha256Digest::of(bytes) == value.digest => Ok(value.length),
             Some(_) => Err(format!("value {} has other bytes", value.digest)),
             None if !self.blobs_seen.insert(value.digest) => return Ok(()),
-            None => match self.blobs.read(value.digest) {
+            None => match self.blobs.read(value.digest, value.length) {
                 Ok(bytes) => Ok(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
                 Err(StoreError::Corrupt { what }) => Err(what),
                 Err(error) => return Err(error),

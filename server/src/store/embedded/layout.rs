@@ -10,9 +10,10 @@ use rustix::fs::FlockOperation;
 use crate::store::StoreError;
 
 /// What `FORMAT` holds. Another text means another program must be used.
-const FORMAT: &str = "bulla store 3\n";
-/// The format before there were signing requests: the same without some kinds of records.
-const FORMAT_BEFORE: &str = "bulla store 2\n";
+const FORMAT: &str = "bulla store 4\n";
+/// The formats before: 3 without packed values, 2 without signing requests as well. Whatever they
+/// hold is read as it is.
+const FORMATS_BEFORE: [&str; 2] = ["bulla store 3\n", "bulla store 2\n"];
 
 /// The places inside a store's folder.
 #[derive(Clone, Debug)]
@@ -146,7 +147,7 @@ impl Layout {
             }
             other => other?,
         };
-        if format != FORMAT && format != FORMAT_BEFORE {
+        if format != FORMAT && !FORMATS_BEFORE.contains(&format.as_str()) {
             let found = format.lines().next().unwrap_or_default().escape_debug().to_string();
             return Err(OpenError::Format { path, found });
         }
@@ -159,12 +160,12 @@ impl Layout {
     }
 
     /// Writes the present format into an older store, which must be locked: the program that
-    /// wrote it would take the new kinds of records for damage.
+    /// wrote it would take new kinds of records, and packed values, for damage.
     ///
     /// # Errors
     /// `FORMAT` cannot be read or written.
     pub(super) fn upgrade(&self) -> Result<(), OpenError> {
-        if read_short(&self.format())? == FORMAT_BEFORE {
+        if FORMATS_BEFORE.contains(&read_short(&self.format())?.as_str()) {
             write_whole(&self.format(), FORMAT.as_bytes())?;
         }
         Ok(())

@@ -5,7 +5,7 @@
 //! LOCK FORMAT store-id
 //! journal/000000000001.log ...   segments of records: frame.rs, codec.rs, fields.rs, journal.rs
 //! journal/CHECKPOINT             how far the index is on the disk: checkpoint.rs
-//! blobs/ab/cd/<sha256>           values over 4 KiB: blobs.rs
+//! blobs/ab/cd/<sha256>           values over 4 KiB, targets packed: blobs.rs, packed.rs
 //! index/                         sled: rows.rs, index.rs, apply.rs
 //! ```
 //!
@@ -27,6 +27,7 @@ mod journal;
 mod keeper;
 mod layout;
 mod mark;
+mod packed;
 mod read;
 mod recover;
 mod restore;
@@ -61,7 +62,7 @@ use super::inspect::{self, Inspected};
 use super::{
     Announcement, Change, CheckReport, Closing, Head, HeadToken, LastVersions, NewRequest, OpenRequest,
     OperationId, Position, Publication, PublishError, Published, Removal, SealedOnlineKeys, StoreError,
-    StoredRequest, TrustStore,
+    StoredRequest, StoredValue, TrustStore,
 };
 use codec::{Entry, INLINE_BYTES};
 use commit::{Committer, Request, new_timestamp, replayed};
@@ -221,6 +222,26 @@ impl TrustStore for EmbeddedStore {
         self.blocking(move |shared| shared.value(&row)).await?.map(Some)
     }
 
+    async fn length(
+        &self,
+        repository: &RepositoryName,
+        digest: Sha256Digest,
+    ) -> Result<Option<u64>, StoreError> {
+        let row = read::digest_row(&self.running()?.shared, repository, digest)?;
+        Ok(row.map(|row| row.length))
+    }
+
+    async fn stored(
+        &self,
+        repository: &RepositoryName,
+        digest: Sha256Digest,
+    ) -> Result<Option<StoredValue>, StoreError> {
+        let running = self.running()?;
+        let Some(row) = read::digest_row(&running.shared, repository, digest)? else { return Ok(None) };
+        drop(running);
+        self.blocking(move |shared| shared.stored(&row)).await?.map(Some)
+    }
+
     fn announce(&self) -> Announcement {
         Announcement::new(Arc::clone(&self.inner.announced))
     }
@@ -306,6 +327,15 @@ impl TrustStore for EmbeddedStore {
             self.blocking(move |shared| shared.blobs.store(digest, &sealed)).await??;
         }
         Self::submit(running, Entry::Keys(keys), body, None).await.map(|_| generation)
+    }
+
+    async fn with_online_keys(
+        &self,
+        after: Option<&RepositoryName>,
+        max: usize,
+    ) -> Result<Vec<RepositoryName>, StoreError> {
+        let after = after.cloned();
+        self.blocking(move |shared| read::with_online_keys(shared, after.as_ref(), max)).await?
     }
 
     async fn open_requests(&self, repository: &RepositoryName) -> Result<Vec<OpenRequest>, StoreError> {
@@ -420,10 +450,11 @@ fn next_count(expected: Option<u64>) -> Result<u64, PublishError> {
 }
 
 fn store_long(shared: &Shared, inspected: &Inspected) -> Result<(), StoreError> {
-    let documents = inspected.documents.iter().map(|new| (new.digest, &new.bytes));
-    let targets = inspected.targets.iter().map(|(digest, bytes)| (*digest, bytes));
-    for (digest, bytes) in documents.chain(targets).filter(|(_, bytes)| bytes.len() > INLINE_BYTES) {
-        shared.blobs.store(digest, bytes)?;
+    for new in inspected.documents.iter().filter(|new| new.bytes.len() > INLINE_BYTES) {
+        shared.blobs.store(new.digest, &new.bytes)?;
+    }
+    for (digest, bytes) in inspected.targets.iter().filter(|(_, bytes)| bytes.len() > INLINE_BYTES) {
+        shared.blobs.store_packed(*digest, bytes)?;
     }
     Ok(())
 }

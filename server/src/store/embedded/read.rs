@@ -131,6 +131,22 @@ pub(super) fn with_requests(
     Ok(found)
 }
 
+/// Repositories with online keys, existing or not.
+///
+/// # Errors
+/// The index cannot be read.
+pub(super) fn with_online_keys(
+    shared: &Shared,
+    after: Option<&RepositoryName>,
+    max: usize,
+) -> Result<Vec<RepositoryName>, StoreError> {
+    // No name holds a zero byte: what follows is behind the row of `after` itself.
+    let from =
+        after.map_or_else(|| vec![rows::KEYS], |name| [&rows::named(rows::KEYS, name)[..], &[0]].concat());
+    let found = shared.index.scan(&[rows::KEYS], &from).take(max);
+    found.map(|row| row.and_then(|(key, _)| super::recover::head_name(&key))).collect()
+}
+
 /// Whether a request has room as far as one can tell before its turn.
 ///
 /// # Errors

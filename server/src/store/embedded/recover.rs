@@ -238,11 +238,11 @@ pub(super) const fn is_fed(entry: &Entry) -> bool {
     }
 }
 
-/// The repository of a head row's key.
+/// The repository of a row that is found by its name alone.
 pub(super) fn head_name(key: &[u8]) -> Result<RepositoryName, StoreError> {
     key.split_first()
         .and_then(|(_, name)| str::from_utf8(name).ok()?.parse().ok())
-        .ok_or_else(|| lost("the name of a head"))
+        .ok_or_else(|| lost("the name of a repository"))
 }
 
 /// Reads the whole index once. sled may open after a power cut and fail only later.

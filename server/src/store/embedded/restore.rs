@@ -96,7 +96,7 @@ fn put_in_place(backup: &Path, data: &Path) -> Result<(), RestoreError> {
     while let Some(group) = walker.next_group()? {
         for record in &group {
             for value in decode(record)?.values().filter(|value| value.place == Place::Blob) {
-                copies.store(value.digest, &blobs.read(value.digest)?)?;
+                copies.copy_from(&blobs, value.digest, value.length)?;
             }
         }
     }

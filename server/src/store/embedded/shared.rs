@@ -15,7 +15,7 @@ use super::journal::Segments;
 use super::layout::Layout;
 use super::mark::Mark;
 use super::rows::ValueRow;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoredValue};
 
 /// The parts of an open store.
 #[derive(Debug)]
@@ -37,6 +37,18 @@ impl Shared {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// As [`Self::value`], in the form in which it is stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] names the value.
+    pub(super) fn stored(&self, row: &ValueRow) -> Result<StoredValue, StoreError> {
+        if row.at.is_some() {
+            return Ok(StoredValue { bytes: self.value(row)?, is_gzip: false });
+        }
+        let stored = self.blobs.read_stored(row.digest, row.length)?;
+        Ok(StoredValue { bytes: stored.bytes.into(), is_gzip: stored.is_packed })
+    }
+
     /// The bytes a row points to, compared with their digest.
     ///
     /// # Errors
@@ -51,7 +63,7 @@ impl Shared {
 /// # Errors
 /// [`StoreError::Corrupt`] names the value.
 pub(super) fn read_value(segments: &Segments, blobs: &Blobs, row: &ValueRow) -> Result<Bytes, StoreError> {
-    let Some(at) = row.at else { return blobs.read(row.digest).map(Bytes::from) };
+    let Some(at) = row.at else { return blobs.read(row.digest, row.length).map(Bytes::from) };
     if row.length > u64::try_from(codec::INLINE_BYTES).unwrap_or(u64::MAX) {
         return Err(StoreError::Corrupt {
             what: format!("value {} in {at} has an impossible length", row.digest),
