@@ -4,6 +4,8 @@
 //! Nothing read from here is trusted: it is verified again, from the pin on, in every run.
 //! One program at a time refreshes a repository, so that two never mix their documents.
 
+mod targets;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read as _};
@@ -26,6 +28,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(120);
 /// Letters that differ in case only are one file on some systems.
 const ENCODED: &AsciiSet = &with_capitals(NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'));
 const TIME: &str = "accepted.time";
+const SEEN: &str = "timestamp.seen";
 
 /// The cache of one home.
 #[derive(Clone, Debug)]
@@ -155,6 +158,25 @@ impl RepositoryCache {
     /// The system refuses.
     pub fn keep_time(&self, now: UtcTime) -> Result<(), CacheError> {
         self.write(&self.folder.join(TIME), format!("{now}\n").as_bytes())
+    }
+
+    /// When this timestamp was first seen here; `now`, which is kept, if it was not. One that is
+    /// served over and over gets old by that, whatever it says.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn first_seen(&self, timestamp: &Bytes, now: UtcTime) -> Result<UtcTime, CacheError> {
+        let path = self.folder.join(SEEN);
+        let digest = Sha256Digest::of(timestamp).to_string();
+        let seen = read(&path, 256)?.and_then(|bytes| {
+            let (known, at) = str::from_utf8(&bytes).ok()?.trim().split_once(' ')?;
+            at.parse().ok().filter(|_| known == digest)
+        });
+        if let Some(seen) = seen {
+            return Ok(seen);
+        }
+        self.write(&path, format!("{digest} {now}\n").as_bytes())?;
+        Ok(now)
     }
 
     /// Drops timestamp and snapshot, whose keys were rotated: without this, nobody who saw a
@@ -310,6 +332,20 @@ mod tests {
         cache.forget_online().unwrap();
         let stored = cache.load().unwrap();
         assert!(stored.timestamp.is_none() && stored.snapshot.is_none() && !stored.roots.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_timestamp_is_first_seen_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path().to_owned()).open(&repository()).await.unwrap();
+        let now: UtcTime = "2030-01-02T03:04:05Z".parse().unwrap();
+        let later = now.plus_seconds(60);
+        let (one, two) = (Bytes::from_static(b"one"), Bytes::from_static(b"two"));
+        assert_eq!(cache.first_seen(&one, now).unwrap(), now);
+        assert_eq!(cache.first_seen(&one, later).unwrap(), now);
+        assert_eq!(cache.first_seen(&two, later).unwrap(), later);
+        cache.write(&cache.folder.join(SEEN), b"nonsense").unwrap();
+        assert_eq!(cache.first_seen(&two, now).unwrap(), now);
     }
 
     #[tokio::test]

@@ -64,6 +64,20 @@ pub enum OutputFormat {
     Text,
     /// One JSON document with a versioned schema
     Json,
+    /// JUnit's XML, where the answer is a verdict of a policy
+    #[serde(skip)]
+    Junit,
+    /// SARIF 2.1.0, where the answer is a verdict of a policy
+    #[serde(skip)]
+    Sarif,
+}
+
+impl OutputFormat {
+    /// Whether only verdicts can be written so.
+    #[must_use]
+    pub const fn is_for_verdicts(self) -> bool {
+        matches!(self, Self::Junit | Self::Sarif)
+    }
 }
 
 /// URL of a trust server: HTTPS, or plain HTTP to this machine only.
@@ -207,7 +221,13 @@ mod tests {
         let config = ConfigFile::load(&path).unwrap();
         assert_eq!(config.ca_cert, Some(folder.path().join("ca.pem")));
         assert_eq!(config.output, Some(OutputFormat::Json));
-        for bad in ["sever = 'https://a.b'", "server = 'http://a.b'", "output = 'yaml'", "server ="] {
+        for bad in [
+            "sever = 'https://a.b'",
+            "server = 'http://a.b'",
+            "output = 'yaml'",
+            "output = 'junit'",
+            "server =",
+        ] {
             fs::write(&path, bad).unwrap();
             assert!(ConfigFile::load(&path).is_err(), "{bad}");
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::config::OutputFormat;
 
@@ -17,6 +18,16 @@ pub trait Report: Serialize {
 
     /// The answer for people, with the last line end.
     fn text(&self) -> String;
+
+    /// The answer in JUnit's XML, where it is a verdict.
+    fn junit(&self) -> Option<String> {
+        None
+    }
+
+    /// The answer in SARIF, where it is a verdict.
+    fn sarif(&self) -> Option<Value> {
+        None
+    }
 }
 
 /// How and how much to print.
@@ -39,6 +50,12 @@ impl Output {
         self.format == OutputFormat::Json
     }
 
+    /// Whether answers are for people.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        self.format == OutputFormat::Text
+    }
+
     /// Prints the answer.
     ///
     /// # Errors
@@ -47,6 +64,8 @@ impl Output {
         match self.format {
             OutputFormat::Text => print(words(&report.text()).as_bytes()),
             OutputFormat::Json => self.json(report),
+            OutputFormat::Junit => print(report.junit().ok_or_else(no_form)?.as_bytes()),
+            OutputFormat::Sarif => print_json(&report.sarif().ok_or_else(no_form)?),
         }
     }
 
@@ -55,9 +74,7 @@ impl Output {
     /// # Errors
     /// As for [`Self::answer`].
     pub fn json<R: Report>(&self, report: &R) -> io::Result<()> {
-        let mut text = serde_json::to_string_pretty(&Versioned { schema: R::SCHEMA, report })?;
-        text.push('\n');
-        print(plain(&text, |c| format!("\\u{:04x}", u32::from(c))).as_bytes())
+        print_json(&Versioned { schema: R::SCHEMA, report })
     }
 
     /// Prints bytes as they are.
@@ -75,7 +92,7 @@ impl Output {
 
     /// Says something that is no answer.
     pub fn say(&self, text: &str) {
-        if !self.quiet && !self.is_json() {
+        if !self.quiet && self.is_text() {
             eprintln!("{}", words(text));
         }
     }
@@ -93,7 +110,7 @@ impl Output {
     /// Shows that something is going on, while a person is looking on.
     #[must_use]
     pub fn busy(&self, words: &'static str) -> Busy {
-        if self.quiet || self.is_json() || !io::stderr().is_terminal() {
+        if self.quiet || !self.is_text() || !io::stderr().is_terminal() {
             return Busy(None);
         }
         let bar = ProgressBar::new_spinner().with_message(words);
@@ -150,6 +167,16 @@ const fn is_hidden(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+fn print_json<T: Serialize>(value: &T) -> io::Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    print(plain(&text, |c| format!("\\u{:04x}", u32::from(c))).as_bytes())
+}
+
+fn no_form() -> io::Error {
+    io::Error::new(ErrorKind::Unsupported, "this answer has no such form")
 }
 
 fn print(bytes: &[u8]) -> io::Result<()> {

@@ -163,6 +163,21 @@ impl Settings {
         self.world_in(repository, self.mode(repository)?)
     }
 
+    /// Everything, for work on `repository` by a policy that names a server. That of a pin of this
+    /// home goes before it.
+    ///
+    /// # Errors
+    /// As for [`Self::world`].
+    pub fn world_by_policy(
+        &self,
+        repository: &RepositoryName,
+        server: Option<ServerUrl>,
+    ) -> anyhow::Result<World> {
+        let mut settings = self.clone();
+        settings.file.server = server.or(settings.file.server);
+        settings.world(repository)
+    }
+
     /// What is known of `repository` without asking anybody.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ pub mod key_files;
 pub mod key_sources;
 pub mod no_server;
 pub mod notary_http;
+mod oci;
 pub mod oci_credentials;
 pub mod oci_registry;
 pub mod os_entropy;

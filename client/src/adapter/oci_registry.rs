@@ -1,36 +1,29 @@
-//! Registries of the OCI distribution spec. Logins are `oci-client`'s; tokens and manifests are
-//! fetched here, because that crate reads an answer of any length into memory and takes the
-//! registry's word for the digest where it gives one.
+//! Registries of the OCI distribution spec: where they are, how they may be spoken with, and who
+//! we are to them. What is asked for is in `oci`.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bulla_keys_schema::digest::Sha256Digest;
-use bulla_keys_schema::limits;
-use bulla_keys_schema::names::RepositoryName;
-use bytes::BytesMut;
+use bulla_keys_schema::names::{RepositoryName, Tag};
+use bytes::Bytes;
 use oci_client::secrets::RegistryAuth;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
-use reqwest::{Certificate, Client, Response, StatusCode};
-use tokio::sync::oneshot;
+use reqwest::{Certificate, Client};
+use tokio::sync::{OnceCell, oneshot};
 use tokio::time::timeout;
 
 use crate::adapter::connection::InvalidConnection;
+use crate::adapter::oci::{self, Way, WayTo};
 use crate::adapter::oci_credentials::CredentialSources;
-use crate::adapter::registry_token::{self, TokenError};
+use crate::adapter::registry_token::Access;
 use crate::adapter::{Patience, innermost};
 use crate::config::is_loopback_host;
-use crate::port::registry::{Manifest, Registry, RegistryError, Wanted};
+use crate::port::registry::{Descriptor, ManifestPush, Pushed};
+use crate::port::{Manifest, Registry, RegistryError, Wanted};
 
-/// Manifests and indexes of OCI and Docker.
-const MEDIA_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
-    application/vnd.oci.image.manifest.v1+json, \
-    application/vnd.docker.distribution.manifest.list.v2+json, \
-    application/vnd.docker.distribution.manifest.v2+json";
-const CLAIMED: &str = "docker-content-digest";
-/// Docker Hub's API is not where its name points.
-const DOCKER_HUB: &str = "registry-1.docker.io";
 const USER_AGENT: &str = concat!("bulla/", env!("CARGO_PKG_VERSION"));
 /// How long a credential helper may take; some ask a person.
 const HELPER: Duration = Duration::from_secs(60);
@@ -64,7 +57,12 @@ pub enum PlainHttp {
 pub struct OciRegistry {
     settings: RegistrySettings,
     certificates: Vec<Certificate>,
+    /// Ways that were opened: helpers and token servers are asked once for each.
+    ways: Mutex<BTreeMap<(RepositoryName, Access), Opening>>,
 }
+
+/// A way that somebody opens, for all who wait for it.
+type Opening = Arc<OnceCell<Arc<Way>>>;
 
 impl OciRegistry {
     /// Prepares connections.
@@ -73,7 +71,7 @@ impl OciRegistry {
     /// The CA file holds no certificate.
     pub fn new(settings: RegistrySettings) -> Result<Self, InvalidConnection> {
         let certificates = settings.ca_pem.as_deref().map(read_certificates).transpose()?.unwrap_or_default();
-        Ok(Self { settings, certificates })
+        Ok(Self { settings, certificates, ways: Mutex::default() })
     }
 
     fn is_plain(&self, host: &str) -> bool {
@@ -105,31 +103,34 @@ impl OciRegistry {
         }
     }
 
-    fn client(&self, ask: &Ask<'_>) -> Result<Client, RegistryError> {
-        let builder = self.settings.patience.apply(Client::builder());
-        let mut builder = builder
-            .user_agent(USER_AGENT)
-            .https_only(!ask.plain)
-            .tls_certs_merge(self.certificates.iter().cloned());
-        if ask.plain {
-            builder = builder.no_proxy();
-        }
-        builder.build().map_err(|error| ask.unreachable(&error))
+    async fn way(&self, repository: &RepositoryName, access: Access) -> Result<Arc<Way>, RegistryError> {
+        let cell = {
+            // A map that somebody left in panic is still one.
+            let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(ways.entry((repository.clone(), access)).or_default())
+        };
+        cell.get_or_try_init(|| self.open(repository, access)).await.cloned()
     }
 
-    async fn get(
-        &self,
-        client: &Client,
-        ask: &Ask<'_>,
-        login: &RegistryAuth,
-    ) -> Result<Response, RegistryError> {
-        let request = client.get(ask.url()).header(ACCEPT, MEDIA_TYPES);
-        let request = match login {
-            RegistryAuth::Anonymous => request,
-            RegistryAuth::Basic(user, password) => request.basic_auth(user, Some(password)),
-            RegistryAuth::Bearer(token) => request.bearer_auth(token),
-        };
-        request.send().await.map_err(|error| ask.unreachable(&error))
+    async fn open(&self, repository: &RepositoryName, access: Access) -> Result<Arc<Way>, RegistryError> {
+        let host =
+            repository.host().ok_or_else(|| RegistryError::NoHost { repository: repository.clone() })?;
+        let plain = self.is_plain(host);
+        let client = self.client(plain).map_err(|error| RegistryError::Unreachable {
+            host: host.to_owned(),
+            reason: innermost(&error),
+        })?;
+        let login = self.find_login(repository).await?;
+        Ok(Arc::new(WayTo { host, repository, access, plain }.open(client, login).await?))
+    }
+
+    fn client(&self, plain: bool) -> reqwest::Result<Client> {
+        let builder = self.settings.patience.apply(Client::builder());
+        let builder = builder
+            .user_agent(USER_AGENT)
+            .https_only(!plain)
+            .tls_certs_merge(self.certificates.iter().cloned());
+        if plain { builder.no_proxy().build() } else { builder.build() }
     }
 }
 
@@ -140,116 +141,41 @@ impl Registry for OciRegistry {
         repository: &RepositoryName,
         wanted: &Wanted,
     ) -> Result<Manifest, RegistryError> {
-        let host =
-            repository.host().ok_or_else(|| RegistryError::NoHost { repository: repository.clone() })?;
-        let api_host = if host == "docker.io" { DOCKER_HUB } else { host };
-        let ask = Ask { host, api_host, repository, wanted, plain: self.is_plain(host) };
-        let client = self.client(&ask)?;
-        let login = self.find_login(repository).await?;
-        let login = registry_token::exchange(&client, &ask.base(), repository.path(), login)
-            .await
-            .map_err(|error| ask.failed(&error))?;
-        let response = self.get(&client, &ask, &login).await?;
-        match response.status() {
-            StatusCode::OK => ask.receive(response).await,
-            StatusCode::NOT_FOUND => {
-                Err(RegistryError::Unknown { host: host.to_owned(), reference: ask.name() })
-            }
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(ask.unauthorised()),
-            status => Err(RegistryError::Unexpected {
-                host: host.to_owned(),
-                reference: ask.name(),
-                status: status.as_u16(),
-            }),
-        }
-    }
-}
-
-/// One question to one registry.
-struct Ask<'a> {
-    host: &'a str,
-    api_host: &'a str,
-    repository: &'a RepositoryName,
-    wanted: &'a Wanted,
-    plain: bool,
-}
-
-impl Ask<'_> {
-    fn base(&self) -> String {
-        let scheme = if self.plain { "http" } else { "https" };
-        format!("{scheme}://{}/v2/", self.api_host)
+        oci::read_manifest(&*self.way(repository, Access::Pull).await?, wanted).await
     }
 
-    fn url(&self) -> String {
-        let what = match self.wanted {
-            Wanted::Digest(digest) => digest.to_oci(),
-            Wanted::Tag(tag) => tag.to_string(),
-        };
-        format!("{}{}/manifests/{what}", self.base(), self.repository.path())
+    async fn blob(
+        &self,
+        repository: &RepositoryName,
+        digest: Sha256Digest,
+        limit: usize,
+    ) -> Result<Bytes, RegistryError> {
+        oci::read_blob(&*self.way(repository, Access::Pull).await?, digest, limit).await
     }
 
-    fn name(&self) -> String {
-        format!("{}{}", self.repository, self.wanted)
+    async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        digest: Sha256Digest,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        oci::read_referrers(&*self.way(repository, Access::Pull).await?, digest).await
     }
 
-    async fn receive(&self, mut response: Response) -> Result<Manifest, RegistryError> {
-        let claimed = header(response.headers(), CLAIMED);
-        let media_type = header(response.headers(), CONTENT_TYPE.as_str());
-        let limit = limits::MANIFEST_BYTES;
-        let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
-            if body.len() + chunk.len() > limit {
-                return Err(RegistryError::TooLarge {
-                    host: self.host.to_owned(),
-                    reference: self.name(),
-                    limit,
-                });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let manifest = Manifest::new(body.freeze(), media_type);
-        let asked = match self.wanted {
-            Wanted::Digest(digest) => Some(digest.to_oci()),
-            Wanted::Tag(_) => None,
-        };
-        for expected in [asked, claimed].into_iter().flatten() {
-            self.check(manifest.digest(), &expected)?;
-        }
-        Ok(manifest)
+    async fn tags(&self, repository: &RepositoryName) -> Result<Vec<Tag>, RegistryError> {
+        oci::read_tags(&*self.way(repository, Access::Pull).await?).await
     }
 
-    /// A registry that contradicts itself is broken or lies; either way nothing is signed.
-    fn check(&self, computed: Sha256Digest, expected: &str) -> Result<(), RegistryError> {
-        // Claims by other algorithms cannot be compared; the digest is ours in any case.
-        if !expected.starts_with("sha256:") || expected == computed.to_oci() {
-            return Ok(());
-        }
-        Err(RegistryError::Mismatch {
-            host: self.host.to_owned(),
-            reference: self.name(),
-            computed: computed.to_oci(),
-            expected: expected.to_owned(),
-        })
+    async fn push_blob(&self, repository: &RepositoryName, bytes: Bytes) -> Result<(), RegistryError> {
+        oci::write_blob(&*self.way(repository, Access::PullAndPush).await?, bytes).await
     }
 
-    fn failed(&self, error: &TokenError) -> RegistryError {
-        match error {
-            TokenError::Status(status) if status.is_client_error() => self.unauthorised(),
-            _ => self.unreachable(error),
-        }
+    async fn push_manifest(
+        &self,
+        repository: &RepositoryName,
+        push: &ManifestPush,
+    ) -> Result<Pushed, RegistryError> {
+        oci::write_manifest(&*self.way(repository, Access::PullAndPush).await?, push).await
     }
-
-    fn unauthorised(&self) -> RegistryError {
-        RegistryError::Unauthorised { host: self.host.to_owned(), reference: self.name() }
-    }
-
-    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> RegistryError {
-        RegistryError::Unreachable { host: self.host.to_owned(), reason: innermost(error) }
-    }
-}
-
-fn header(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 fn read_certificates(pem: &[u8]) -> Result<Vec<Certificate>, InvalidConnection> {
@@ -266,6 +192,7 @@ mod tests {
         let registry = |ca_pem: Option<Vec<u8>>, plain_http| OciRegistry {
             settings: RegistrySettings { ca_pem, plain_http, ..RegistrySettings::default() },
             certificates: vec![],
+            ways: Mutex::default(),
         };
         let default = registry(None, PlainHttp::None);
         for host in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.1.2.3"] {

@@ -14,29 +14,62 @@ use serde::Deserialize;
 /// Largest answer of a token server, in bytes; tokens have a few thousand.
 const ANSWER_BYTES: usize = 256 * 1024;
 
-/// What to send to the registry below `base` (`https://HOST/v2/`) for reading `path`: a token
-/// for `login` where it wants one, else `login` itself.
+/// What a token is to allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Access {
+    /// To read.
+    Pull,
+    /// To read and to write.
+    PullAndPush,
+}
+
+impl Access {
+    const fn actions(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::PullAndPush => "pull,push",
+        }
+    }
+}
+
+/// What to send to the registry below `base` (`https://HOST/v2/`) to use `path`: a token for
+/// `login` where it wants one, else `login` itself.
 ///
 /// # Errors
 /// No connection, or the token server does not give one.
 pub(super) async fn exchange(
     client: &Client,
-    base: &str,
-    path: &str,
-    login: RegistryAuth,
+    base: &Url,
+    (path, access): (&str, Access),
+    login: &RegistryAuth,
 ) -> Result<RegistryAuth, TokenError> {
-    if matches!(login, RegistryAuth::Bearer(_)) {
-        return Ok(login);
+    let response = client.get(base.clone()).send().await?;
+    // Somebody else whom the registry points at does not say where logins are shown.
+    if response.url().origin() != base.origin() {
+        return Ok(login.clone());
     }
-    let Some(challenge) = Challenge::find(&client.get(base).send().await?) else { return Ok(login) };
-    let request = client.get(challenge.url(path)?);
-    let response = match &login {
+    Ok(answer(client, &response, (path, access), login).await?.unwrap_or_else(|| login.clone()))
+}
+
+/// A token such as `response` asks for; none where it asks for none.
+///
+/// # Errors
+/// As for [`exchange`].
+pub(super) async fn answer(
+    client: &Client,
+    response: &Response,
+    (path, access): (&str, Access),
+    login: &RegistryAuth,
+) -> Result<Option<RegistryAuth>, TokenError> {
+    let Some(challenge) = Challenge::find(response) else { return Ok(None) };
+    let request = client.get(challenge.url(path, access)?);
+    let response = match login {
         RegistryAuth::Basic(user, password) => request.basic_auth(user, Some(password)),
         _ => request,
     };
     let response = response.send().await?;
     match response.status() {
-        StatusCode::OK => Ok(RegistryAuth::Bearer(read(response).await?)),
+        StatusCode::OK => Ok(Some(RegistryAuth::Bearer(read(response).await?))),
         status => Err(TokenError::Status(status)),
     }
 }
@@ -79,9 +112,10 @@ impl Challenge {
         })
     }
 
-    fn url(&self, path: &str) -> Result<Url, TokenError> {
+    fn url(&self, path: &str, access: Access) -> Result<Url, TokenError> {
         let mut url: Url = self.realm.parse().map_err(|_| TokenError::NoPlace)?;
-        url.query_pairs_mut().append_pair("scope", &format!("repository:{path}:pull"));
+        let scope = format!("repository:{path}:{}", access.actions());
+        url.query_pairs_mut().append_pair("scope", &scope);
         if let Some(service) = &self.service {
             url.query_pairs_mut().append_pair("service", service);
         }
@@ -131,13 +165,15 @@ mod tests {
     #[test]
     fn challenges_say_where_tokens_are() {
         let found = challenge(r#"Bearer realm="https://a.b/token?x=1",service="r b",scope="z""#).unwrap();
-        let url = found.url("team/app").unwrap();
+        let url = found.url("team/app", Access::Pull).unwrap();
         assert_eq!(url.as_str(), "https://a.b/token?x=1&scope=repository%3Ateam%2Fapp%3Apull&service=r+b");
+        let url = found.url("a", Access::PullAndPush).unwrap();
+        assert!(url.as_str().contains("scope=repository%3Aa%3Apull%2Cpush"), "{url}");
         assert!(challenge(r#"Basic realm="x", bearer realm="https://a.b/""#).is_some());
         assert!(challenge(r#"Basic realm="x""#).is_none() && challenge("nonsense, , =").is_none());
         for nowhere in ["Bearer service=x", r#"Bearer realm="""#, r#"Bearer realm="a b""#] {
             let found = challenge(nowhere).unwrap();
-            assert!(matches!(found.url("a"), Err(TokenError::NoPlace)), "{nowhere}");
+            assert!(matches!(found.url("a", Access::PullAndPush), Err(TokenError::NoPlace)), "{nowhere}");
         }
     }
 

@@ -1,8 +1,9 @@
 //! The trust server over HTTPS: TUF files under `/tuf`, Bulla's own API under `/api/v1`.
 
 use async_trait::async_trait;
+use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::key::PublicKey;
-use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::names::{RepositoryName, RoleName, TargetPath};
 use bulla_keys_schema::request::RequestId;
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::wire::{self, Receipt, RequestProgress, RequestSummary};
@@ -22,6 +23,8 @@ use crate::port::trust_server::{
 
 /// Everything but RFC 3986's unreserved characters: role names may hold any text.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The same for a path, whose slashes stay.
+const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
 
 /// A trust server at a URL.
 pub struct TufHttp {
@@ -41,6 +44,25 @@ impl TufHttp {
 
     fn unexpected(&self, detail: &str) -> TrustServerError {
         self.connection.unexpected(detail)
+    }
+
+    /// The file `what` of `repository`, at `path`.
+    async fn file(
+        &self,
+        repository: &RepositoryName,
+        path: &str,
+        what: &str,
+        limit: usize,
+    ) -> Result<Option<Bytes>, TrustServerError> {
+        let response = self.connection.send(self.connection.request(Method::GET, path)).await?;
+        match response.status() {
+            StatusCode::OK => self.connection.body(response, what, limit).await.map(Some),
+            StatusCode::NOT_FOUND => Ok(None),
+            status => {
+                let body = self.connection.body(response, "an answer", ANSWER_BYTES).await?;
+                Err(self.api().refusal(status, &body, repository, Right::Read))
+            }
+        }
     }
 
     fn public_key(&self, key: &wire::OnlineKey) -> Result<PublicKey, TrustServerError> {
@@ -65,15 +87,20 @@ impl TrustServer for TufHttp {
         let file = wire::document_file_name(role, version);
         let encoded = utf8_percent_encode(&file, RESERVED);
         let path = format!("/tuf/{repository}/metadata/{encoded}");
-        let response = self.connection.send(self.connection.request(Method::GET, &path)).await?;
-        match response.status() {
-            StatusCode::OK => self.connection.body(response, &file, role.byte_limit()).await.map(Some),
-            StatusCode::NOT_FOUND => Ok(None),
-            status => {
-                let body = self.connection.body(response, "an answer", ANSWER_BYTES).await?;
-                Err(self.api().refusal(status, &body, repository, Right::Read))
-            }
-        }
+        self.file(repository, &path, &file, role.byte_limit()).await
+    }
+
+    async fn target(
+        &self,
+        repository: &RepositoryName,
+        path: &TargetPath,
+        digest: Sha256Digest,
+        limit: usize,
+    ) -> Result<Option<Bytes>, TrustServerError> {
+        let file = path.with_hash_prefix(&digest.to_string());
+        let encoded = utf8_percent_encode(&file, RESERVED_IN_PATH);
+        let path = format!("/tuf/{repository}/targets/{encoded}");
+        self.file(repository, &path, &file, limit).await
     }
 
     async fn basis(&self, repository: &RepositoryName) -> Result<Basis, TrustServerError> {

@@ -2,9 +2,13 @@
 //!
 //! Codes never change meaning.
 
+mod attest;
 mod backup;
+mod cosign;
 mod gate;
+mod in_registry;
 mod key_files;
+pub(super) mod policy;
 
 mod requests;
 
@@ -112,6 +116,9 @@ fn classify(error: &anyhow::Error) -> Explained {
         return sign(error);
     }
     if let Some(error) = error.downcast_ref() {
+        return in_registry::only(error);
+    }
+    if let Some(error) = error.downcast_ref() {
         return init(error);
     }
     if let Some(error) = error.downcast_ref() {
@@ -157,7 +164,16 @@ fn classify(error: &anyhow::Error) -> Explained {
 }
 
 fn settings(error: &anyhow::Error) -> Explained {
+    if let Some(explained) = cosign::explain(error) {
+        return explained;
+    }
+    if let Some(explained) = attest::explain(error) {
+        return explained;
+    }
     if let Some(explained) = gate::explain(error) {
+        return explained;
+    }
+    if let Some(explained) = policy::explain(error) {
         return explained;
     }
     if let Some(explained) = of_request(error) {
@@ -331,7 +347,9 @@ pub(super) fn refresh(error: &RefreshError) -> Explained {
                 "restore a backup of the server that was made after root version {version} was published, then rotate"
             )),
         ),
-        RefreshError::NotCached { .. } | RefreshError::Offline { .. } => {
+        RefreshError::NotCached { .. }
+        | RefreshError::TargetNotCached { .. }
+        | RefreshError::Offline { .. } => {
             (Exit::Unreachable, hint("try again when the trust server is back"))
         }
         RefreshError::NotPinned { repository } => (
@@ -350,6 +368,13 @@ pub(super) fn refresh(error: &RefreshError) -> Explained {
                 "ask its admin for its mode; to change that of the pin: bulla trust remove {repository}, then bulla trust add --mode MODE"
             )),
         ),
+        RefreshError::OtherChain { .. } => (
+            Exit::Tampered,
+            hint("ask its admin for the root keys, and correct the policy or the pin of this home"),
+        ),
+        RefreshError::PinsDiffer { .. } => {
+            (Exit::Configuration, hint("look at the pin of this home: bulla trust list"))
+        }
         RefreshError::PinNotMet { repository, source, .. } => (
             root(source).0,
             hint(&format!(
@@ -357,6 +382,7 @@ pub(super) fn refresh(error: &RefreshError) -> Explained {
             )),
         ),
         RefreshError::Pins(error) => pins(error),
+        RefreshError::Registry(error) => registry(error),
         RefreshError::Root(error) => root(error),
         RefreshError::Server(error) => server(error),
         RefreshError::UnknownRepository { repository } => (
@@ -471,8 +497,12 @@ fn server(error: &TrustServerError) -> Explained {
 
 fn registry(error: &RegistryError) -> Explained {
     match error {
+        RegistryError::Changed { .. } => (Exit::Busy, hint("others write there too: run the command again")),
         RegistryError::Credentials { host, .. } => {
             (Exit::Unauthorised, hint(&format!("log in again: docker login {host}")))
+        }
+        RegistryError::MayNotWrite { host, .. } => {
+            (Exit::Unauthorised, hint(&format!("log in as somebody who may push: docker login {host}")))
         }
         RegistryError::Mismatch { .. } | RegistryError::TooLarge { .. } => {
             (Exit::Tampered, hint("do not pull; tell the admin of the registry what happened"))
@@ -480,10 +510,19 @@ fn registry(error: &RegistryError) -> Explained {
         RegistryError::NoHost { .. } => {
             (Exit::Usage, hint("name the registry: registry.example.com/team/app:TAG"))
         }
+        RegistryError::Refused { .. } => {
+            (Exit::Unreachable, hint("ask the admin of the registry why it does not take this"))
+        }
+        RegistryError::Throttled { .. } => (Exit::Unreachable, hint("try again later")),
+        RegistryError::TooMany { .. } => {
+            (Exit::Unreachable, hint("ask the admin of the registry to remove what nobody needs"))
+        }
         RegistryError::Unauthorised { host, .. } => {
             (Exit::Unauthorised, hint(&format!("check the name, and log in: docker login {host}")))
         }
-        RegistryError::Unexpected { .. } => (Exit::Unreachable, hint("check that this is a registry")),
+        RegistryError::Unexpected { .. } | RegistryError::Unreadable { .. } => {
+            (Exit::Unreachable, hint("check that this is a registry"))
+        }
         RegistryError::Unknown { .. } => (Exit::TagUnknown, hint("check the tag, or push it first")),
         RegistryError::Unreachable { .. } => {
             (Exit::Unreachable, hint("check the name and the network, --registry-ca-cert or --plain-http"))
@@ -615,7 +654,16 @@ fn sign(error: &SignError) -> Explained {
         SignError::HashBins | SignError::Missing { .. } | SignError::NoReleases => {
             (Exit::Usage, hint("use the tool that made this repository"))
         }
+        SignError::Judge(error) => verify(error),
+        SignError::Policy { verdict, .. } => {
+            (policy::exit(verdict).unwrap_or(Exit::Internal), policy::hint(verdict, "IMAGE"))
+        }
+        SignError::Images => (Exit::Usage, hint("sign only at the trust server: --no-registry-signature")),
         SignError::LastVersion { .. } => (Exit::Internal, None),
+        SignError::NotInRegistry { image, keys, source } => {
+            let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+            (in_registry::exit(source), in_registry::finish(image, &keys))
+        }
         SignError::NoSigner { unable, .. } => match unable.first() {
             Some(error) => too_few_keys(error),
             None => (Exit::NotSigned, hint("the admin adds a signer: bulla signer add")),

@@ -3,8 +3,11 @@
 
 mod argument;
 mod asking;
+mod attest;
+mod attestation;
 mod backup;
 mod completions;
+mod cosign;
 mod failure;
 mod gate;
 mod init;
@@ -12,6 +15,7 @@ mod inspect;
 mod key;
 mod man;
 mod moment;
+mod policy;
 mod renew;
 mod request;
 mod resolve;
@@ -61,6 +65,13 @@ enum Verb {
     Resolve(resolve::Args),
     Inspect(inspect::Args),
     Gate(gate::Args),
+    Attest(attest::Args),
+    #[command(subcommand)]
+    Attestation(attestation::Verb),
+    #[command(subcommand)]
+    Policy(policy::Verb),
+    #[command(subcommand)]
+    Cosign(cosign::Verb),
     Revoke(revoke::Args),
     Rotate(rotate::Args),
     Renew(renew::Args),
@@ -71,6 +82,18 @@ enum Verb {
     Trust(trust::Verb),
     Completions(completions::Args),
     Man(man::Args),
+}
+
+impl Verb {
+    /// Whether the answer is the verdict of a policy.
+    const fn gives_verdict(&self) -> bool {
+        match self {
+            Self::Verify(args) => args.by_policy.is_asked(),
+            Self::Resolve(args) => args.by_policy.is_asked(),
+            Self::Policy(verb) => verb.gives_verdict(),
+            _ => false,
+        }
+    }
 }
 
 /// What every command gets.
@@ -115,6 +138,10 @@ async fn dispatch(cli: Cli, output: &mut Output) -> anyhow::Result<()> {
     let quiet = cli.global.quiet;
     let settings = Settings::load(cli.global)?;
     *output = Output::new(settings.format(), quiet);
+    if settings.format().is_for_verdicts() && !cli.verb.gives_verdict() {
+        *output = Output::new(OutputFormat::Text, quiet);
+        return Err(NoVerdict.into());
+    }
     let context = Context { settings, output: *output };
     match cli.verb {
         Verb::Key(verb) => verb.run(&context).await,
@@ -125,6 +152,10 @@ async fn dispatch(cli: Cli, output: &mut Output) -> anyhow::Result<()> {
         Verb::Resolve(args) => args.run(&context).await,
         Verb::Inspect(args) => args.run(&context).await,
         Verb::Gate(args) => args.run(&context),
+        Verb::Attest(args) => args.run(&context).await,
+        Verb::Attestation(verb) => verb.run(&context).await,
+        Verb::Policy(verb) => verb.run(&context).await,
+        Verb::Cosign(verb) => verb.run(&context).await,
         Verb::Revoke(args) => args.run(&context).await,
         Verb::Rotate(args) => args.run(&context).await,
         Verb::Renew(args) => args.run(&context).await,
@@ -153,10 +184,18 @@ fn fail(output: &Output, error: &anyhow::Error) -> Exit {
             Some(refusal) => output.json(&VerdictReport::refused(refusal, exit as u8)),
             None => output.json(&failure.report()),
         };
+    } else if !output.is_text() {
+        // Likewise.
+        let _ = output.answer(&failure.report());
     }
     output.fail(&failure.report());
     exit
 }
+
+/// Only a verdict of a policy can be written in that form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("junit and sarif are forms of a policy's verdict")]
+struct NoVerdict;
 
 /// The answer is printed, and says what the exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,9 @@
 //! `bulla resolve`
 
+use bulla_keys_schema::metadata::Platform;
 use bulla_keys_schema::names::ImageRef;
 
+use super::policy::ByPolicy;
 use super::{Context, verify};
 use crate::flow::verify::resolve;
 use crate::report::VerdictReport;
@@ -11,10 +13,18 @@ use crate::report::VerdictReport;
 pub(super) struct Args {
     /// The image: REPOSITORY[:TAG][@sha256:DIGEST]
     image: ImageRef,
+    /// The platform that will be used, like linux/arm64
+    #[arg(long, value_name = "OS/ARCH", requires = "policy")]
+    platform: Option<Platform>,
+    #[command(flatten)]
+    pub(super) by_policy: ByPolicy,
 }
 
 impl Args {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        if let Some(done) = self.by_policy.run(context, &self.image, self.platform.as_ref(), false).await? {
+            return Ok(done);
+        }
         let world = context.settings.world(self.image.repository())?;
         let busy = context.output.busy("resolving");
         let result = resolve(world.ports(), &self.image).await;

@@ -1,5 +1,6 @@
 //! Inspect: the whole state of a repository for people, expired parts included.
 
+use bulla_keys_schema::attest::AttestationPath;
 use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::key::{Fingerprint, KeyId};
@@ -75,7 +76,7 @@ pub struct SignerState {
     pub patterns: Vec<String>,
     /// When its right to sign ends, if it does.
     pub ends: Option<UtcTime>,
-    /// How many names it lists.
+    /// How many names it lists, attestations aside.
     pub tags: usize,
 }
 
@@ -171,7 +172,7 @@ fn roles(state: &CurrentState) -> Vec<RoleState> {
 }
 
 fn signers(state: &CurrentState) -> Vec<SignerState> {
-    let Some(Layout::Signers(signers)) = Layout::of(state.targets().payload()) else { return vec![] };
+    let Some(signers) = Signers::of(state.targets().payload()) else { return vec![] };
     let signer = |role: &DelegatedRole| {
         let document = state.delegated().get(&role.name);
         let patterns = match &role.scope {
@@ -187,7 +188,9 @@ fn signers(state: &CurrentState) -> Vec<SignerState> {
             document: document.map(|document| (document.version(), document.expires())),
             patterns,
             ends: role.ends,
-            tags: document.map_or(0, |document| document.payload().targets.len()),
+            tags: document.map_or(0, |document| {
+                document.payload().targets.keys().filter(|name| !AttestationPath::is_below(name)).count()
+            }),
         }
     };
     signers.all().map(signer).collect()

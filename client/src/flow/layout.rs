@@ -2,13 +2,13 @@
 //! role of a signer after that.
 
 use bulla_keys_schema::dialect::Dialect;
-use bulla_keys_schema::metadata::{Children, DelegatedRole, Delegations, KeyTable, RoleKeys, Targets};
+use bulla_keys_schema::metadata::{Children, DelegatedRole, Delegations, KeyTable, RoleKeys, Scope, Targets};
 use bulla_keys_schema::names::{DelegatedRoleName, RELEASES, REVOCATIONS, TargetPath};
 
 /// What the top-level targets of a repository say about signers.
 #[derive(Clone, Copy, Debug)]
 pub enum Layout<'a> {
-    /// No signer: tags stand in `targets`.
+    /// No signer of tags: they stand in `targets`.
     Alone,
     /// Tags stand in `releases`, and in the role of whoever vouches for them.
     Signers(Signers<'a>),
@@ -28,9 +28,7 @@ impl<'a> Layout<'a> {
     pub fn of(targets: &'a Targets) -> Option<Self> {
         let Some(delegations) = &targets.delegations else { return Some(Self::Alone) };
         match &delegations.children {
-            Children::Roles(roles) if roles.iter().all(|role| role.name.as_str() == REVOCATIONS) => {
-                Some(Self::Alone)
-            }
+            Children::Roles(roles) if roles.iter().all(is_beside) => Some(Self::Alone),
             Children::Roles(roles) => Some(Self::Signers(Signers { delegations, roles })),
             Children::Succinct(_) => None,
         }
@@ -61,9 +59,14 @@ impl<'a> Signers<'a> {
         self.roles.iter().find(|role| role.name.as_str() == RELEASES)
     }
 
-    /// Every signer, in the order of the delegations.
+    /// Every signer, of tags or of attestations, in the order of the delegations.
     pub fn all(&self) -> impl Iterator<Item = &'a DelegatedRole> + use<'a> {
         self.roles.iter().filter(|role| !matches!(role.name.as_str(), RELEASES | REVOCATIONS))
+    }
+
+    /// Every signer who may sign tags, in the order of the delegations.
+    pub fn of_tags(&self) -> impl Iterator<Item = &'a DelegatedRole> + use<'a> {
+        self.all().filter(|role| signs_tags(role))
     }
 
     /// The signers who may speak for `path`.
@@ -79,6 +82,36 @@ impl<'a> Signers<'a> {
     pub const fn table(&self) -> &'a KeyTable {
         &self.delegations.keys
     }
+}
+
+/// Whether some tag is in the scope of `role`. No tag holds a slash, so whoever may only speak for names
+/// with one is an attester, and never asked about tags.
+#[must_use]
+pub fn signs_tags(role: &DelegatedRole) -> bool {
+    reaches_tags(&role.scope)
+}
+
+/// The same for a scope that is not delegated yet.
+#[must_use]
+pub fn reaches_tags(scope: &Scope) -> bool {
+    match scope {
+        Scope::HashPrefixes(_) => true,
+        Scope::Paths(patterns) => patterns.iter().any(|pattern| !pattern.as_str().contains('/')),
+        Scope::Prefixes(prefixes) => prefixes.iter().any(|prefix| !prefix.contains('/')),
+    }
+}
+
+/// Whether some attestation can be in the scope of `role`.
+#[must_use]
+pub fn attests(role: &DelegatedRole) -> bool {
+    match &role.scope {
+        Scope::HashPrefixes(_) | Scope::Prefixes(_) => true,
+        Scope::Paths(patterns) => patterns.iter().any(|pattern| pattern.as_str().contains('/')),
+    }
+}
+
+fn is_beside(role: &DelegatedRole) -> bool {
+    role.name.as_str() == REVOCATIONS || !signs_tags(role)
 }
 
 /// Who signs the deny list, if `targets` delegates to it. Notary's repositories have none.

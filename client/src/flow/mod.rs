@@ -1,15 +1,22 @@
 //! The stories, one file each, told in order against ports. No printing, no command line.
 
+pub mod attest;
+pub mod attestation;
 pub mod backup;
 pub mod certificate;
+pub mod cosign;
 pub mod current;
 pub mod deny;
 pub mod enrol;
+pub mod evidence;
+pub mod facts;
 pub mod init;
 pub mod inspect;
 pub mod key;
 pub mod layout;
 pub mod lifetimes;
+pub mod policy_import;
+pub mod policy_test;
 pub mod publish;
 pub mod refresh;
 pub mod renew;
@@ -25,6 +32,7 @@ pub mod signer_revoke;
 pub mod signing;
 pub mod status;
 pub mod tidy;
+pub mod verdict;
 pub mod verify;
 pub mod vouching;
 

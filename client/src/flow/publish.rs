@@ -156,10 +156,26 @@ pub async fn publish_from<E: From<PublishError>>(
     ports: Ports<'_>,
     repository: &RepositoryName,
     how: impl Into<How>,
+    plan: impl FnMut(&CurrentState, &KeyRing<'_>, UtcTime) -> Result<Edit, E>,
+) -> Result<Published, E> {
+    let mut ring = KeyRing::load(ports).map_err(PublishError::from)?;
+    publish_with(&mut ring, footing, ports, repository, how, plan).await
+}
+
+/// The same with the keys of `ring`. Those that sign are open in it afterwards: whoever has more
+/// to sign with them asks for no passphrase twice.
+///
+/// # Errors
+/// As for [`publish`].
+pub async fn publish_with<E: From<PublishError>>(
+    ring: &mut KeyRing<'_>,
+    footing: &Footing,
+    ports: Ports<'_>,
+    repository: &RepositoryName,
+    how: impl Into<How>,
     mut plan: impl FnMut(&CurrentState, &KeyRing<'_>, UtcTime) -> Result<Edit, E>,
 ) -> Result<Published, E> {
     let how = how.into();
-    let mut ring = KeyRing::load(ports).map_err(PublishError::from)?;
     ring.expect(&footing.keys_to_come);
     for round in 0..ROUNDS {
         if round > 0 {
@@ -167,14 +183,14 @@ pub async fn publish_from<E: From<PublishError>>(
         }
         let Some((basis, state, now)) = read(footing.purpose, ports, repository).await? else { continue };
         ring.collect(how.asks().is_some());
-        let mut edit = plan(&state, &ring, now)?;
+        let mut edit = plan(&state, ring, now)?;
         ring.collect(false);
-        let still_expired = repair::repair(&mut edit, &state, &ring, now);
+        let still_expired = repair::repair(&mut edit, &state, ring, now);
         tidy(&mut edit, &state, now);
         require_root(&edit, &state, now)?;
-        let (chosen, asked) = match (choose(&edit, &state, &ring, now), how.asks()) {
+        let (chosen, asked) = match (choose(&edit, &state, ring, now), how.asks()) {
             (Err(PublishError::TooFewKeys(_)), Some(ask)) => {
-                (request::keys_here(&edit, &state, &ring, now)?, Some(ask))
+                (request::keys_here(&edit, &state, ring, now)?, Some(ask))
             }
             (chosen, _) => (chosen?, None),
         };
@@ -190,7 +206,7 @@ pub async fn publish_from<E: From<PublishError>>(
         }
         ring.unlock(&chosen).map_err(PublishError::from)?;
         if let Some(ask) = asked {
-            outcome.request = request::ask(ports, repository, ask, edit, &state, &ring, now).await?;
+            outcome.request = request::ask(ports, repository, ask, edit, &state, ring, now).await?;
             if outcome.request.is_some() {
                 return Ok(outcome);
             }
@@ -198,9 +214,9 @@ pub async fn publish_from<E: From<PublishError>>(
         }
         let mut documents = Vec::new();
         if let Some(change) = &edit.root {
-            documents.push(change.sign(ports, repository, &state, &ring, now).map_err(PublishError::from)?);
+            documents.push(change.sign(ports, repository, &state, ring, now).map_err(PublishError::from)?);
         }
-        documents.extend(sign(&state, edit.documents, &ring)?.into_iter().chain(edit.signed));
+        documents.extend(sign(&state, edit.documents, ring)?.into_iter().chain(edit.signed));
         let operation = operation(ports)?;
         let upload = Upload { documents, targets: edit.files, basis, operation };
         match submit(ports, repository, &upload).await {

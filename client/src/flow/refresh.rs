@@ -2,10 +2,13 @@
 //!
 //! The core judges; this file fetches what it wants and keeps what it accepted.
 
+use std::collections::BTreeMap;
+
 use bulla_keys_schema::dialect::Dialect;
+use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::limits;
 use bulla_keys_schema::metadata::{MetaInfo, Root, Timestamp, Version};
-use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::names::{RepositoryName, RoleName, TargetPath};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::{
     ChainError, Floor, RootChain, RootError, TrustedRoot, TrustedSnapshot, TrustedTimestamp, Verified,
@@ -15,9 +18,9 @@ use bytes::Bytes;
 pub use crate::cache::CacheError;
 use crate::cache::{Cache, RepositoryCache, Stored};
 use crate::flow::Ports;
-use crate::pins::{Pin, PinnedRoot, Pins, PinsError, Scope};
-use crate::port::TrustServerError;
+use crate::pins::{Mode, Pin, PinnedRoot, Pins, PinsError, Scope};
 use crate::port::trust_server::Edition;
+use crate::port::{RegistryError, TrustServerError};
 
 /// The second root may be the first that a Notary server has: its clients publish what they
 /// began and changed at once.
@@ -70,10 +73,32 @@ impl<'a> Session<'a> {
         ports: Ports<'a>,
         repository: &RepositoryName,
     ) -> Result<Self, RefreshError> {
-        match Self::refresh(purpose, ports, repository).await {
+        Self::open_by(purpose, ports, repository, None).await
+    }
+
+    /// The same where a policy pins the root as well, or alone. Where this home has a pin too, the
+    /// root has to satisfy both.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub async fn open_pinned(
+        ports: Ports<'a>,
+        repository: &RepositoryName,
+        also: Option<&Pin>,
+    ) -> Result<Self, RefreshError> {
+        Self::open_by(Purpose::Use, ports, repository, also).await
+    }
+
+    async fn open_by(
+        purpose: Purpose,
+        ports: Ports<'a>,
+        repository: &RepositoryName,
+        also: Option<&Pin>,
+    ) -> Result<Self, RefreshError> {
+        match Self::refresh(purpose, ports, repository, also).await {
             // Notary's snapshot names the root: a new one came between our questions.
             Err(RefreshError::Chain(ChainError::Mismatch { role: RoleName::Root })) => {
-                Self::refresh(purpose, ports, repository).await
+                Self::refresh(purpose, ports, repository, also).await
             }
             refreshed => refreshed,
         }
@@ -83,20 +108,23 @@ impl<'a> Session<'a> {
         purpose: Purpose,
         ports: Ports<'a>,
         repository: &RepositoryName,
+        also: Option<&Pin>,
     ) -> Result<Self, RefreshError> {
         let pins = Pins::load(ports.home)?;
-        let pin = pins
-            .find(repository)
-            .ok_or_else(|| RefreshError::NotPinned { repository: repository.clone() })?;
-        let pinned = pin.clone();
+        let mut pins = pins.find(repository).into_iter().chain(also).cloned();
+        let pinned = pins.next().ok_or_else(|| RefreshError::NotPinned { repository: repository.clone() })?;
+        let also = pins.next().filter(|also| *also != pinned);
+        if also.as_ref().is_some_and(|also| also.mode != pinned.mode) {
+            return Err(RefreshError::PinsDiffer { repository: repository.clone(), mode: pinned.mode });
+        }
         let cache = Cache::new(ports.home.cache()).open(repository).await?;
         // After the lock: the time of a run that waited is later than that of the run before.
         let now = ports.clock.now();
         let stored = cache.load()?;
-        let mut link = Link { ports, purpose, repository, pinned, offline: None };
+        let mut link = Link { ports, purpose, repository, pinned, also, offline: None };
         let root = link.roots(&cache, &stored, now).await?;
         let verified_root = root.root().clone();
-        let timestamp = link.timestamp(&cache, &stored, root).await?;
+        let timestamp = link.timestamp(&cache, &stored, root, now).await?;
         let verified_timestamp = timestamp.timestamp().clone();
         let snapshot = link.snapshot(&cache, &stored, &verified_root, timestamp).await?;
         Ok(Self {
@@ -167,6 +195,43 @@ impl<'a> Session<'a> {
         found.ok_or_else(|| ChainError::Missing { role: role.clone() }.into())
     }
 
+    /// The bytes of a target, of which there may be `limit`: from the cache, else from whoever keeps
+    /// such bytes in this dialect. Notary's servers keep none, so there the registry has them.
+    ///
+    /// # Errors
+    /// Nobody can be asked, or they answer otherwise than by yes or no.
+    pub async fn target(
+        &self,
+        path: &TargetPath,
+        digest: Sha256Digest,
+        limit: usize,
+    ) -> Result<Option<Bytes>, RefreshError> {
+        if let Some(stored) = self.cache.target(digest, limit)? {
+            return Ok(Some(stored));
+        }
+        let found = match self.root.dialect() {
+            Dialect::Notary1 => match self.ports.registry.blob(&self.repository, digest, limit).await {
+                Err(RegistryError::Unknown { .. }) => None,
+                found => Some(found?),
+            },
+            Dialect::Tuf1 => match &self.offline {
+                Some(error) => {
+                    return Err(RefreshError::TargetNotCached {
+                        repository: self.repository.clone(),
+                        path: path.clone(),
+                        reason: error.to_string(),
+                    });
+                }
+                None => self.ports.server.target(&self.repository, path, digest, limit).await?,
+            },
+        };
+        let found = found.filter(|bytes| Sha256Digest::of(bytes) == digest);
+        if let Some(bytes) = &found {
+            self.cache.keep_target(bytes)?;
+        }
+        Ok(found)
+    }
+
     /// What an earlier run accepted of a targets role.
     ///
     /// # Errors
@@ -186,6 +251,16 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// How fresh what this says is: when the server signed the timestamp, by its own word, and not
+    /// after this machine first saw it. Where the server does not say, the latter.
+    ///
+    /// # Errors
+    /// The cache cannot be used.
+    pub fn fresh_at(&self) -> Result<UtcTime, RefreshError> {
+        let seen = self.cache.first_seen(self.timestamp.bytes(), self.now)?;
+        Ok(self.timestamp.payload().signed_at.map_or(seen, |said| said.min(seen)))
+    }
+
     /// Notes that everything needed was accepted, so that a clock set back is noticed (C30).
     ///
     /// # Errors
@@ -201,6 +276,8 @@ struct Link<'a, 'b> {
     purpose: Purpose,
     repository: &'b RepositoryName,
     pinned: Pin,
+    /// Another pin that has to hold.
+    also: Option<Pin>,
     offline: Option<TrustServerError>,
 }
 
@@ -232,7 +309,7 @@ impl Link<'_, '_> {
         let mut chain = match stored_chain(&self.pinned, self.repository, stored.roots.values(), |_| ()) {
             Some(chain) => chain,
             None => {
-                let chain = self.fetch_anchor().await?;
+                let chain = self.fetch_anchor(&self.pinned.clone()).await?;
                 new.push(chain.latest().clone());
                 chain
             }
@@ -244,6 +321,10 @@ impl Link<'_, '_> {
         }
         if self.purpose == Purpose::Recovery && new.is_empty() {
             self.require_shown(chain.latest()).await?;
+        }
+        if let Some(pin) = self.also.clone() {
+            let older = self.require_also(&pin, stored, &new, chain.latest()).await?;
+            new.splice(..0, older);
         }
         let ended = match self.purpose {
             Purpose::Use => chain.finish(now, stored.last_accepted),
@@ -258,6 +339,36 @@ impl Link<'_, '_> {
             cache.keep_root(root.version(), root.bytes())?;
         }
         Ok(trusted)
+    }
+
+    /// The other pin leads to the same root: along the roots that are here, or along older ones of
+    /// the server, which are returned.
+    async fn require_also(
+        &mut self,
+        pin: &Pin,
+        stored: &Stored,
+        new: &[Verified<Root>],
+        latest: &Verified<Root>,
+    ) -> Result<Vec<Verified<Root>>, RefreshError> {
+        let mut here: BTreeMap<Version, &Bytes> = stored.roots.iter().map(|(at, root)| (*at, root)).collect();
+        here.extend(new.iter().map(|root| (root.version(), root.bytes())));
+        let ends = stored_chain(pin, self.repository, here.into_values(), |_| ());
+        if ends.is_some_and(|chain| chain.latest().bytes() == latest.bytes()) {
+            return Ok(vec![]);
+        }
+        let mut chain = self.fetch_anchor(pin).await?;
+        let mut older = vec![chain.latest().clone()];
+        while chain.latest().version() < latest.version() {
+            let version = chain.wanted().ok_or(RootError::TooLong)?;
+            let Some(bytes) = self.ask(&RoleName::Root, Edition::Version(version)).await? else { break };
+            chain.step(bytes)?;
+            older.push(chain.latest().clone());
+        }
+        if chain.latest().bytes() == latest.bytes() {
+            return Ok(older);
+        }
+        let (repository, pinned) = (self.repository.clone(), pin.root.clone());
+        Err(self.refused(RefreshError::OtherChain { repository, pinned }))
     }
 
     /// A server that was put back to an older root takes nothing that builds on the newest.
@@ -281,13 +392,13 @@ impl Link<'_, '_> {
     }
 
     /// The oldest root of the server that satisfies the pin.
-    async fn fetch_anchor(&mut self) -> Result<RootChain, RefreshError> {
+    async fn fetch_anchor(&mut self, pin: &Pin) -> Result<RootChain, RefreshError> {
         let mut wanted = Some(Version::FIRST);
         let mut refused = None;
         for _ in 0..limits::ROOT_STEPS {
             let Some(version) = wanted else { break };
             let root = self.ask(&RoleName::Root, Edition::Version(version)).await?;
-            match root.map(|root| anchor(&self.pinned, self.repository, root)) {
+            match root.map(|root| anchor(pin, self.repository, root)) {
                 Some(Ok(chain)) => return Ok(chain),
                 Some(Err(error)) => refused = refused.or(Some(error)),
                 None if self.may_begin_after(version) => {}
@@ -300,7 +411,7 @@ impl Link<'_, '_> {
         }
         let repository = self.repository.clone();
         Err(match refused {
-            Some(source) => RefreshError::PinNotMet { repository, pinned: self.pinned.root.clone(), source },
+            Some(source) => RefreshError::PinNotMet { repository, pinned: pin.root.clone(), source },
             None => RefreshError::UnknownRepository { repository },
         })
     }
@@ -310,6 +421,7 @@ impl Link<'_, '_> {
         cache: &RepositoryCache,
         stored: &Stored,
         root: TrustedRoot,
+        now: UtcTime,
     ) -> Result<TrustedTimestamp, RefreshError> {
         let mut floor = match self.purpose {
             Purpose::Recovery => Floor::none(),
@@ -328,6 +440,7 @@ impl Link<'_, '_> {
         };
         if timestamp.is_new() && self.purpose != Purpose::Recovery {
             cache.keep(&RoleName::Timestamp, timestamp.timestamp().bytes())?;
+            cache.first_seen(timestamp.timestamp().bytes(), now)?;
         }
         Ok(timestamp)
     }
@@ -440,6 +553,16 @@ pub enum RefreshError {
         /// Why the server was not asked.
         reason: String,
     },
+    /// The bytes are needed, the server is down, and they were never seen.
+    #[error("{reason}, and {path} of {repository} is not in the cache")]
+    TargetNotCached {
+        /// The repository.
+        repository: RepositoryName,
+        /// The name of the target.
+        path: TargetPath,
+        /// Why the server was not asked.
+        reason: String,
+    },
     /// Nothing says whom to trust.
     #[error("{repository} is not pinned: nothing says which root keys to trust")]
     NotPinned {
@@ -456,6 +579,22 @@ pub enum RefreshError {
         /// What is wrong with the cached metadata.
         refusal: Box<Self>,
     },
+    /// The root that the home's pin leads to is none that the policy's pin leads to.
+    #[error("the root of {repository} is not one that {pinned} lead to, as the policy demands")]
+    OtherChain {
+        /// The repository.
+        repository: RepositoryName,
+        /// What the policy pins.
+        pinned: PinnedRoot,
+    },
+    /// The policy says another way of writing than the home.
+    #[error("{repository} is pinned as {mode} here, and otherwise by the policy")]
+    PinsDiffer {
+        /// The repository.
+        repository: RepositoryName,
+        /// What the home says.
+        mode: Mode,
+    },
     /// The server's root is not the pinned one.
     #[error("{repository} is pinned to {pinned}, which the server's root does not satisfy: {source}")]
     PinNotMet {
@@ -469,6 +608,9 @@ pub enum RefreshError {
     /// The pins cannot be read.
     #[error(transparent)]
     Pins(#[from] PinsError),
+    /// The registry refused or misbehaved.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// The chain of roots cannot be followed.
     #[error("{0}")]
     Root(#[from] RootError),

@@ -1,24 +1,31 @@
-//! Sign: resolve the digest, read the current state, write the entry, publish, read back.
+//! Sign: resolve the digest, read the current state, write the entry, publish, read back; then
+//! sign with the same keys in the registry, for those who look there.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use bulla_keys_schema::author::TargetsEdit;
 use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::key::KeyName;
 use bulla_keys_schema::limits;
-use bulla_keys_schema::metadata::{DelegatedRole, Denial, DenyList, Targets, Version};
+use bulla_keys_schema::metadata::{DelegatedRole, Denial, DenyList, ImageFacts, Targets, Version};
 use bulla_keys_schema::names::{ImageRef, RELEASES, RoleName, SignerName, Tag, TargetPath};
+use bulla_keys_schema::policy::{Policy, Verdict};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::submission::CurrentState;
-use bytes::Bytes;
 
 use crate::flow::Ports;
+use crate::flow::cosign::write::{self, Image, WriteFailure, Written};
+use crate::flow::facts;
 use crate::flow::layout::{self, Authority, Layout, Signers};
 use crate::flow::lifetimes;
-use crate::flow::publish::{self, Edit, Edited, How, PublishError, Published};
+use crate::flow::publish::{self, Edit, Edited, Footing, How, PublishError, Published};
 use crate::flow::signing::{KeyRing, TooFewKeys};
-use crate::flow::verify::KeyHolder;
+use crate::flow::verdict::{BeforeSigning, NewSignature, Signing};
+use crate::flow::verify::{KeyHolder, VerifyError};
 use crate::flow::vouching::holders;
 use crate::port::registry::NotAnIndex;
-use crate::port::{Platform, RegistryError, Wanted};
+use crate::port::{Manifest, Platform, RegistryError, Wanted};
 
 /// What to sign, and as whom.
 #[derive(Clone, Debug)]
@@ -33,6 +40,10 @@ pub struct Request {
     pub platforms: bool,
     /// What to do with the change.
     pub how: How,
+    /// Sign in the registry as well, along with these annotations. Not where no registry is asked.
+    pub in_registry: Option<BTreeMap<String, String>>,
+    /// Sign only what this policy lets pass.
+    pub policy: Option<Policy>,
 }
 
 /// What was signed.
@@ -48,6 +59,10 @@ pub struct Signed {
     pub platforms: Vec<Platform>,
     /// The documents and keys.
     pub published: Published,
+    /// What is in the registry now, or would be.
+    pub in_registry: Vec<Written>,
+    /// Why the entry does not say what the image is, where the registry was asked.
+    pub no_facts: Option<String>,
 }
 
 /// Signs.
@@ -58,30 +73,98 @@ pub async fn sign(ports: Ports<'_>, request: &Request) -> Result<Signed, SignErr
     let image = &request.image;
     let tag = image.tag().cloned().ok_or_else(|| SignError::NoTag { image: image.to_string() })?;
     let subject = resolve(ports, request, &tag).await?;
-    let entry = Entry { path: tag.target_path(), digest: subject.digest, size: subject.size };
-    let published = publish::publish(ports, image.repository(), request.how.clone(), |state, ring, now| {
+    let (facts, no_facts) = subject.facts(ports, image).await;
+    let (digest, size) = (subject.digest, subject.size);
+    let entry = Entry { path: tag.target_path(), digest, size, facts };
+    let gate = match &request.policy {
+        None => None,
+        Some(policy) => {
+            let signing = Signing { image, tag: &tag, digest, size, facts: entry.facts.as_ref() };
+            let looked = BeforeSigning::look(ports, policy, &signing).await;
+            Some(looked.map_err(|error| SignError::Judge(Box::new(error)))?)
+        }
+    };
+    let image_there = subject.image(request, &tag)?;
+    let mut ring = KeyRing::load(ports).map_err(PublishError::from)?;
+    let (footing, how, mut signer) = (Footing::default(), request.how.clone(), None);
+    let plan = |state: &CurrentState, ring: &KeyRing<'_>, now| {
         let documents = edit(state, ring, now, &entry, request.signer.as_ref())?;
-        Ok::<_, SignError>(Edit {
-            documents,
-            files: subject.manifest.iter().cloned().collect(),
-            ..Edit::default()
-        })
-    })
-    .await?;
-    Ok(Signed { tag, digest: subject.digest, size: subject.size, platforms: subject.platforms, published })
+        if let (Some(gate), Some(edited)) = (&gate, documents.first()) {
+            require_allowed(gate, edited, now)?;
+        }
+        signer = documents.first().map(|edited| (edited.role.clone(), edited.authority.clone()));
+        let files = subject.manifest.iter().map(|manifest| manifest.bytes().clone()).collect();
+        Ok::<_, SignError>(Edit { documents, files, ..Edit::default() })
+    };
+    let published = publish::publish_with(&mut ring, &footing, ports, image.repository(), how, plan).await?;
+    let platforms = subject.platforms;
+    let mut signed = Signed { tag, digest, size, platforms, published, in_registry: vec![], no_facts };
+    if let (Some(image), Some((role, authority))) = (image_there, signer)
+        && signed.published.request.is_none()
+    {
+        let keys = ring.choose(&role, &authority, &BTreeSet::new())?;
+        signed.in_registry = if signed.published.done {
+            let written = image.sign(ports, &ring.signers(&keys)).await;
+            written.map_err(|source| not_in_registry(&signed, &image, ring.names(&keys), source))?
+        } else {
+            image.plan(keys.len())
+        };
+    }
+    Ok(signed)
+}
+
+/// What would be refused at pull is not signed.
+fn require_allowed(gate: &BeforeSigning<'_>, edited: &Edited, now: UtcTime) -> Result<(), SignError> {
+    let Edited { role, document, authority } = edited;
+    let keys = authority.keys.fingerprints(&authority.table);
+    let new = NewSignature { role: role.clone(), keys, expires: document.expires };
+    let verdict = gate.with(&new, now);
+    if verdict.is_allowed() {
+        return Ok(());
+    }
+    Err(SignError::Policy { verdict: Box::new(verdict), judged_at: now })
+}
+
+fn not_in_registry(signed: &Signed, image: &Image, keys: Vec<KeyName>, source: WriteFailure) -> SignError {
+    let image = format!("{}@{}", image.reference(), signed.digest.to_oci());
+    SignError::NotInRegistry { image, keys, source: Box::new(source) }
 }
 
 struct Subject {
     digest: Sha256Digest,
     size: u64,
-    manifest: Option<Bytes>,
+    manifest: Option<Manifest>,
     platforms: Vec<Platform>,
 }
 
-struct Entry {
-    path: TargetPath,
-    digest: Sha256Digest,
-    size: u64,
+impl Subject {
+    /// What the image is, if the registry was asked.
+    async fn facts(&self, ports: Ports<'_>, image: &ImageRef) -> (Option<ImageFacts>, Option<String>) {
+        let Some(manifest) = &self.manifest else { return (None, None) };
+        match facts::read(ports.registry, image.repository(), manifest.bytes()).await {
+            Ok(facts) => (Some(facts), None),
+            Err(error) => (None, Some(error.to_string())),
+        }
+    }
+
+    /// What to sign in the registry, if it was asked and is to be written to.
+    fn image(&self, request: &Request, tag: &Tag) -> Result<Option<Image>, SignError> {
+        let (Some(manifest), Some(annotations)) = (&self.manifest, &request.in_registry) else {
+            return Ok(None);
+        };
+        let (repository, tag) = (request.image.repository().clone(), Some(tag.clone()));
+        let subjects = write::subjects(manifest).map_err(|_| SignError::Images)?;
+        Ok(Some(Image { repository, tag, subjects, annotations: annotations.clone() }))
+    }
+}
+
+/// What a tag is to mean.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) path: TargetPath,
+    pub(super) digest: Sha256Digest,
+    pub(super) size: u64,
+    pub(super) facts: Option<ImageFacts>,
 }
 
 /// The digest of bytes that we hashed, or of the user's own word with `--size`.
@@ -103,7 +186,7 @@ async fn resolve(ports: Ports<'_>, request: &Request, tag: &Tag) -> Result<Subje
     }
     let platforms = if request.platforms { manifest.platforms()? } else { vec![] };
     let (digest, size) = (manifest.digest(), manifest.size());
-    Ok(Subject { digest, size, manifest: Some(manifest.bytes().clone()), platforms })
+    Ok(Subject { digest, size, manifest: Some(manifest), platforms })
 }
 
 fn edit(
@@ -113,7 +196,7 @@ fn edit(
     entry: &Entry,
     wanted: Option<&SignerName>,
 ) -> Result<Vec<Edited>, SignError> {
-    let listing = Listing { state, now, entry };
+    let listing = Listing { state, now, entries: std::slice::from_ref(entry) };
     require_not_denied(state, entry.digest)?;
     match Layout::of(state.targets().payload()).ok_or(SignError::HashBins)? {
         Layout::Alone => {
@@ -123,7 +206,7 @@ fn edit(
             Ok(vec![listing.at_top()?])
         }
         Layout::Signers(signers) => {
-            let signer = choose_signer(&signers, ring, now, entry, wanted)?;
+            let signer = choose_signer(&signers, ring, now, &entry.path, wanted)?;
             let releases = signers.releases().ok_or(SignError::NoReleases)?;
             [signer, releases].into_iter().map(|role| listing.delegated(&signers, role)).collect()
         }
@@ -149,26 +232,26 @@ pub fn require_not_denied(state: &CurrentState, digest: Sha256Digest) -> Result<
 
 /// The signer to sign as: the named one, or the only one whose keys are here and whose
 /// patterns match, of those who may still sign.
-fn choose_signer<'a>(
+pub(super) fn choose_signer<'a>(
     signers: &Signers<'a>,
     ring: &KeyRing<'_>,
     now: UtcTime,
-    entry: &Entry,
+    path: &TargetPath,
     wanted: Option<&SignerName>,
 ) -> Result<&'a DelegatedRole, SignError> {
-    let none = std::collections::BTreeSet::new();
+    let none = BTreeSet::new();
     if let Some(name) = wanted {
         let role = signers.all().find(|role| role.name == *name.role());
         let role = role.ok_or_else(|| SignError::UnknownSigner { name: name.clone() })?;
-        if !role.scope.matches(&entry.path) {
-            return Err(SignError::OutOfScope { name: name.to_string(), tag: entry.path.to_string() });
+        if !role.scope.matches(path) {
+            return Err(SignError::OutOfScope { name: name.to_string(), tag: path.to_string() });
         }
         require_right(role, now)?;
         ring.choose(&role_name(role), &authority(signers, role), &none)?;
         return Ok(role);
     }
     let (mut able, mut unable, mut over) = (vec![], vec![], None);
-    for role in signers.for_path(&entry.path) {
+    for role in signers.for_path(path) {
         if let Err(error) = require_right(role, now) {
             over = over.or(Some(error));
             continue;
@@ -182,7 +265,7 @@ fn choose_signer<'a>(
         [only] => Ok(only),
         [] => match over.filter(|_| unable.is_empty()) {
             Some(over) => Err(over),
-            None => Err(SignError::NoSigner { tag: entry.path.to_string(), unable }),
+            None => Err(SignError::NoSigner { tag: path.to_string(), unable }),
         },
         several => {
             let names = several.iter().map(|role| role.name.to_string()).collect();
@@ -198,20 +281,20 @@ fn require_right(role: &DelegatedRole, now: UtcTime) -> Result<(), SignError> {
     }
 }
 
-/// An entry on its way into documents.
-struct Listing<'a> {
-    state: &'a CurrentState,
-    now: UtcTime,
-    entry: &'a Entry,
+/// Entries on their way into documents.
+pub(super) struct Listing<'a> {
+    pub(super) state: &'a CurrentState,
+    pub(super) now: UtcTime,
+    pub(super) entries: &'a [Entry],
 }
 
 impl Listing<'_> {
-    fn at_top(&self) -> Result<Edited, SignError> {
+    pub(super) fn at_top(&self) -> Result<Edited, SignError> {
         let before = Some(self.state.targets().payload());
         self.list(RoleName::Targets, before, repository_authority(self.state))
     }
 
-    fn delegated(&self, signers: &Signers<'_>, role: &DelegatedRole) -> Result<Edited, SignError> {
+    pub(super) fn delegated(&self, signers: &Signers<'_>, role: &DelegatedRole) -> Result<Edited, SignError> {
         let before = self.state.delegated().get(&role.name).map(|document| document.payload());
         let is_spec = self.state.root().dialect() == Dialect::Tuf1;
         if before.is_none() && is_spec && role.name.as_str() == RELEASES {
@@ -238,13 +321,17 @@ impl Listing<'_> {
             }),
         };
         let mut edit = edit.ok_or_else(|| SignError::LastVersion { role: role.clone() })?;
-        let Entry { path, digest, size } = self.entry;
-        match &role {
-            // When a signer signed what is asked when its key turns out to be stolen.
-            RoleName::Delegated(name) if name.as_str() != RELEASES => {
-                edit.sign_target(path, *digest, *size, self.now);
+        for Entry { path, digest, size, facts } in self.entries {
+            match &role {
+                // When a signer signed what is asked when its key turns out to be stolen.
+                RoleName::Delegated(name) if name.as_str() != RELEASES => {
+                    edit.sign_target(path, *digest, *size, self.now);
+                    if let Some(facts) = facts {
+                        edit.note_facts(path, facts);
+                    }
+                }
+                _ => edit.set_target(path, *digest, *size),
             }
-            _ => edit.set_target(path, *digest, *size),
         }
         Ok(Edited { role, document: edit.finish(), authority })
     }
@@ -302,6 +389,9 @@ pub enum SignError {
     /// The repository was laid out by another tool.
     #[error("the repository delegates to hash bins, where no signer has a name")]
     HashBins,
+    /// The images of an index cannot be signed one by one.
+    #[error("cannot read which images the index lists")]
+    Images,
     /// The version counter is at its end.
     #[error("{role} has reached the last version there is")]
     LastVersion {
@@ -330,6 +420,16 @@ pub enum SignError {
     NoTag {
         /// The image.
         image: String,
+    },
+    /// The trust server has it, the registry does not, or not all of it.
+    #[error("{image} is signed at the trust server, but not in the registry: {source}")]
+    NotInRegistry {
+        /// The image, with its digest.
+        image: String,
+        /// The keys that signed.
+        keys: Vec<KeyName>,
+        /// What is there, and why the rest is not.
+        source: Box<WriteFailure>,
     },
     /// The registry sent other bytes than asked for.
     #[error("the registry sent a manifest with digest sha256:{found}, asked for sha256:{asked}")]
@@ -361,6 +461,17 @@ pub enum SignError {
     /// The platforms stand in the manifest, which was not fetched.
     #[error("cannot list platforms without the registry")]
     PlatformsOffline,
+    /// A policy would refuse the image at pull.
+    #[error("the policy {} refuses it{}", verdict.policy.name, first_failure(verdict))]
+    Policy {
+        /// What it says.
+        verdict: Box<Verdict>,
+        /// When it was asked.
+        judged_at: UtcTime,
+    },
+    /// The policy could not be asked.
+    #[error(transparent)]
+    Judge(Box<VerifyError>),
     /// The change could not be made.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -390,6 +501,10 @@ fn explain_denial(denial: &Denial, by: &[KeyHolder]) -> String {
     let at = denial.revoked_at.map(|at| format!(" at {at}")).unwrap_or_default();
     let reason = denial.reason.as_ref().map(|reason| format!(": {}", reason.escape_debug()));
     format!("{by}{at}{}", reason.unwrap_or_default())
+}
+
+fn first_failure(verdict: &Verdict) -> String {
+    verdict.first_failure().map(|check| format!(": {}", check.id)).unwrap_or_default()
 }
 
 fn explain(unable: &[TooFewKeys]) -> String {

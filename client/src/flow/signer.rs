@@ -17,7 +17,7 @@ use bulla_keys_schema::verify::{RawMetadata, VerifyError};
 use bytes::Bytes;
 
 use crate::flow::Ports;
-use crate::flow::layout::{Authority, Layout};
+use crate::flow::layout::{Authority, Layout, Signers, reaches_tags, signs_tags};
 use crate::flow::lifetimes;
 use crate::flow::publish::{self, Edit, Edited, How, PublishError, Published};
 use crate::flow::sign::{authority, next_version, repository_authority};
@@ -116,6 +116,8 @@ pub struct Joining {
     offered: BTreeMap<String, TargetInfo>,
     version: Version,
     ends: Option<UtcTime>,
+    /// Whether it may sign tags: an attester has no say in what is released.
+    signs_tags: bool,
 }
 
 impl Joining {
@@ -135,9 +137,12 @@ impl Joining {
             return Err(SignerError::Over { ends });
         }
         let delegation = delegation(dialect, request)?;
+        let signs_tags = reaches_tags(&delegation.scope);
         // Its lifetime is set when it is signed.
         let mut edit = TargetsEdit::next(dialect, before, before.expires).ok_or(SignerError::LastVersion)?;
-        edit.set_delegation(&releases(state, &layout, &Leaving::default(), &delegation.keys))?;
+        if signs_tags {
+            edit.set_delegation(&releases(state, &layout, &Leaving::default(), &delegation.keys))?;
+        }
         edit.set_delegation(&delegation)?;
         if dialect == Dialect::Tuf1 {
             edit.end_delegation(request.name.role(), request.ends);
@@ -151,7 +156,7 @@ impl Joining {
         });
         let offered = offered.map(|(path, info)| (path.clone(), info.clone())).collect();
         let version = next_version(state, &name).ok_or(SignerError::LastVersion)?;
-        Ok(Self { dialect, targets, name, authority, offered, version, ends: request.ends })
+        Ok(Self { dialect, targets, name, authority, offered, version, ends: request.ends, signs_tags })
     }
 
     /// The signer's first document: the tags it takes over.
@@ -197,7 +202,7 @@ impl Joining {
         let mut targets = self.targets;
         targets.expires = expires;
         let mut tags = Vec::new();
-        if matches!(Layout::of(state.targets().payload()), Some(Layout::Alone)) {
+        if self.signs_tags && matches!(Layout::of(state.targets().payload()), Some(Layout::Alone)) {
             let left: Vec<String> = targets
                 .targets
                 .iter()
@@ -284,8 +289,11 @@ fn scope(dialect: Dialect, patterns: &[PathPattern]) -> Result<Scope, SignerErro
         return Ok(Scope::Paths(patterns.to_vec()));
     }
     let prefix = |pattern: &PathPattern| {
-        let prefix = pattern.as_str().strip_suffix('*').filter(|rest| !rest.contains(['*', '?']));
-        prefix.map(str::to_owned).ok_or_else(|| SignerError::LegacyPattern { pattern: pattern.clone() })
+        let prefix = pattern.as_str().trim_end_matches('*');
+        let is_prefix = pattern.as_str() != prefix && !prefix.contains(['*', '?']);
+        is_prefix
+            .then(|| prefix.to_owned())
+            .ok_or_else(|| SignerError::LegacyPattern { pattern: pattern.clone() })
     };
     patterns.iter().map(prefix).collect::<Result<_, _>>().map(Scope::Prefixes)
 }
@@ -308,7 +316,7 @@ pub(super) fn releases(
         Layout::Signers(signers) => {
             keys.extend(
                 signers
-                    .all()
+                    .of_tags()
                     .filter(|role| leaving.stays(role))
                     .flat_map(|role| entries(&role.keys, signers.table())),
             );
@@ -375,25 +383,26 @@ fn leave(state: &CurrentState, name: &SignerName, now: UtcTime) -> Result<(Edit,
     let before = state.targets().payload();
     let layout = Layout::of(before).ok_or(SignerError::HashBins)?;
     let unknown = || SignerError::Unknown { name: name.clone() };
-    let Layout::Signers(signers) = layout else { return Err(unknown()) };
+    let signers = Signers::of(before).ok_or_else(unknown)?;
     let leaving = signers.all().find(|role| role.name == *name.role()).ok_or_else(unknown)?;
     let dialect = state.root().dialect();
     let expires = now.plus_seconds(lifetimes::targets(dialect));
     let mut targets = TargetsEdit::next(dialect, before, expires).ok_or(SignerError::LastVersion)?;
     targets.remove_delegation(name.role());
-    let staying: Vec<&DelegatedRole> = signers.all().filter(|role| role.name != *name.role()).collect();
-    let released =
-        signers.releases().and_then(|role| state.delegated().get(&role.name)).map(|doc| doc.payload());
+    let staying: Vec<&DelegatedRole> = signers.of_tags().filter(|role| role.name != *name.role()).collect();
+    // Nothing that was released is an attester's.
+    let releases_role = signers.releases().filter(|_| signs_tags(leaving));
+    let released = releases_role.and_then(|role| state.delegated().get(&role.name)).map(|doc| doc.payload());
     let dropped = released.map(|released| unvouched(state, released, &staying)).unwrap_or_default();
     // Notary's repository keys may have signed these tags long ago, with another meaning.
     dropped.iter().filter_map(|path| path.parse().ok()).for_each(|path| drop(targets.remove_target(&path)));
     let mut next = None;
-    if staying.is_empty() {
+    if staying.is_empty() && signs_tags(leaving) {
         targets.remove_delegation(&DelegatedRoleName::releases());
         for (path, tombstone) in released.iter().flat_map(|released| &released.revoked) {
             targets.revoke_target(path, tombstone.clone());
         }
-    } else if signers.releases().is_some() {
+    } else if releases_role.is_some() {
         let leaving = Leaving { roles: vec![leaving], keys: BTreeSet::new() };
         targets.set_delegation(&releases(state, &layout, &leaving, &[]))?;
         next = released.map(|released| without(dialect, released, &dropped, expires)).transpose()?;
@@ -437,7 +446,7 @@ pub(super) fn unvouched(state: &CurrentState, released: &Targets, signers: &[&De
 }
 
 pub(super) fn authority_of(targets: &Targets, name: &DelegatedRoleName) -> Option<Authority> {
-    let Some(Layout::Signers(signers)) = Layout::of(targets) else { return None };
+    let signers = Signers::of(targets)?;
     targets.delegation(name).map(|role| authority(&signers, role))
 }
 

@@ -147,8 +147,9 @@ impl<'a> Departure<'a> {
         request: &'a Request,
         look: &'a LookBack,
     ) -> Result<Self, SignerError> {
-        let layout = Layout::of(state.targets().payload()).ok_or(SignerError::HashBins)?;
-        let Layout::Signers(signers) = layout else { return Err(unknown(&request.name)) };
+        let targets = state.targets().payload();
+        Layout::of(targets).ok_or(SignerError::HashBins)?;
+        let signers = Signers::of(targets).ok_or_else(|| unknown(&request.name))?;
         let role = signers.all().find(|role| role.name == *request.name.role());
         let role = role.ok_or_else(|| unknown(&request.name))?;
         let keys = role.keys.fingerprints(signers.table());
@@ -306,7 +307,7 @@ impl<'a> Departure<'a> {
     ) -> Result<Vec<(DelegatedRoleName, Targets)>, SignerError> {
         let name = DelegatedRoleName::releases();
         let tombstones = self.tombstones(&shared.taken_off);
-        if !self.signers.all().any(|role| self.leaving.stays(role)) {
+        if !self.signers.of_tags().any(|role| self.leaving.stays(role)) {
             targets.remove_delegation(&name);
             let old = self.released.into_iter().flat_map(|listed| listed.revoked.clone());
             old.chain(tombstones).for_each(|(path, tombstone)| targets.revoke_target(&path, tombstone));

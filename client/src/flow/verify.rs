@@ -6,14 +6,14 @@ use std::fmt;
 
 use bulla_keys_schema::digest::{Hashes, Sha256Digest};
 use bulla_keys_schema::key::Fingerprint;
-use bulla_keys_schema::metadata::{Denial, Tombstone};
+use bulla_keys_schema::metadata::{Denial, ImageFacts, Tombstone};
 use bulla_keys_schema::names::{DelegatedRoleName, ImageRef, RepositoryName, RoleName, Tag};
 use bulla_keys_schema::time::UtcTime;
 
 use crate::flow::Ports;
 use crate::flow::refresh::{RefreshError, Session};
 use crate::flow::vouching::Repository;
-use crate::port::{RegistryError, Wanted};
+use crate::port::{Manifest, RegistryError, Wanted};
 
 /// What a tag may be trusted to mean.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct Trusted {
     pub signed_by: Vec<Voucher>,
     /// When to ask again at the latest.
     pub valid_until: UtcTime,
+    /// Until when what stands above the signers can be used.
+    pub listed_until: UtcTime,
     /// Why the trust server was not asked, if it was not.
     pub offline: Option<String>,
 }
@@ -43,6 +45,10 @@ pub struct Voucher {
     pub keys: BTreeSet<Fingerprint>,
     /// When it expires.
     pub expires: UtcTime,
+    /// When the tag was signed, by the role's own word.
+    pub signed_at: Option<UtcTime>,
+    /// What the image is, by the role's word.
+    pub facts: Option<ImageFacts>,
 }
 
 /// A key, and what else its holder may sign here, which is all that metadata tells of who that is.
@@ -71,15 +77,23 @@ impl fmt::Display for KeyHolder {
 /// [`VerifyError::Refused`] is the answer "no"; every other error means that there is none.
 pub async fn verify(ports: Ports<'_>, image: &ImageRef) -> Result<Trusted, VerifyError> {
     let trusted = resolve(ports, image).await?;
-    if image.digest().is_some() {
-        return Ok(trusted);
+    if image.digest().is_none() {
+        require_served(ports, &trusted).await?;
     }
-    let served = ports.registry.manifest(image.repository(), &Wanted::Tag(trusted.tag.clone())).await?;
-    require_same(&trusted, served.digest())?;
+    Ok(trusted)
+}
+
+/// Demands that the registry serves for the tag what its signers vouch for, and returns it.
+///
+/// # Errors
+/// It serves something else, or nothing.
+pub(super) async fn require_served(ports: Ports<'_>, trusted: &Trusted) -> Result<Manifest, VerifyError> {
+    let served = ports.registry.manifest(&trusted.repository, &Wanted::Tag(trusted.tag.clone())).await?;
+    require_same(trusted, served.digest())?;
     if served.size() != trusted.size {
         return Err(Refusal::Size { signed: trusted.size, served: served.size() }.into());
     }
-    Ok(trusted)
+    Ok(served)
 }
 
 /// What the signers vouch for, without asking a registry.
@@ -89,22 +103,30 @@ pub async fn verify(ports: Ports<'_>, image: &ImageRef) -> Result<Trusted, Verif
 pub async fn resolve(ports: Ports<'_>, image: &ImageRef) -> Result<Trusted, VerifyError> {
     let session = Session::open(ports, image.repository()).await?;
     let repository = Repository::open(session, image.repository()).await?;
+    let trusted = find(&repository, image).await?;
+    repository.finish()?;
+    Ok(trusted)
+}
+
+/// What the signers of an opened repository vouch for.
+///
+/// # Errors
+/// As for [`verify`].
+pub(super) async fn find(repository: &Repository<'_>, image: &ImageRef) -> Result<Trusted, VerifyError> {
     if let Some(asked) = image.digest() {
         repository.require_not_denied(&Hashes::sha256(asked))?;
     }
-    let trusted = match (image.tag(), image.digest()) {
+    match (image.tag(), image.digest()) {
         (Some(tag), asked) => {
             let trusted = repository.tag(tag).await?;
             if let Some(asked) = asked {
                 require_same(&trusted, asked)?;
             }
-            trusted
+            Ok(trusted)
         }
-        (None, Some(digest)) => repository.digest(digest).await?,
-        (None, None) => return Err(VerifyError::NothingNamed),
-    };
-    repository.finish()?;
-    Ok(trusted)
+        (None, Some(digest)) => repository.digest(digest).await,
+        (None, None) => Err(VerifyError::NothingNamed),
+    }
 }
 
 fn require_same(trusted: &Trusted, served: Sha256Digest) -> Result<(), Refusal> {

@@ -70,6 +70,51 @@ impl<'a> Repository<'a> {
         self.session.finish()
     }
 
+    /// The session that this repository was opened with.
+    #[must_use]
+    pub const fn session(&self) -> &Session<'a> {
+        &self.session
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &RepositoryName {
+        &self.name
+    }
+
+    /// The top-level targets.
+    #[must_use]
+    pub fn targets(&self) -> &Targets {
+        self.top.targets().payload()
+    }
+
+    /// Whether a role that `targets` delegates to has said anything yet.
+    pub(super) fn has_document(&self, role: &DelegatedRole) -> bool {
+        self.top.wanted(&role.name).is_ok()
+    }
+
+    /// The signers who list `tag` like this now, released or not; none is no error.
+    ///
+    /// # Errors
+    /// A role cannot be had or trusted.
+    pub async fn who_lists(&self, tag: &Tag, info: &TargetInfo) -> Result<Vec<Voucher>, VerifyError> {
+        let Layout::Signers(signers) = self.layout()? else { return Ok(vec![]) };
+        match self.vouchers(tag, info, &signers).await {
+            Err(VerifyError::Refused(_))
+            | Err(VerifyError::Refresh(RefreshError::Chain(
+                ChainError::Expired { .. } | ChainError::Ended { .. },
+            ))) => Ok(vec![]),
+            vouchers => vouchers,
+        }
+    }
+
+    /// Until when what stands above the signers can be used, without `releases`.
+    #[must_use]
+    pub fn listed_until(&self) -> UtcTime {
+        let until = self.top.valid_until();
+        self.denied.as_ref().map_or(until, |document| document.expires().min(until))
+    }
+
     /// What `tag` means. With signers, `releases` says it, and a signer who may speak for
     /// the tag has to say the same.
     ///
@@ -80,7 +125,8 @@ impl<'a> Repository<'a> {
         let top = (RoleName::Targets, self.top.targets().clone());
         let Layout::Signers(signers) = self.layout()? else {
             let info = find(&top.1, &path).ok_or_else(|| self.absent(tag, std::slice::from_ref(&top)))?;
-            return self.trusted(tag, &info, vec![voucher(&top)], self.top.valid_until());
+            let until = self.top.valid_until();
+            return self.trusted(tag, &info, vec![voucher(&top, Some(&info))], until, until);
         };
         let Some(releases) = self.releases(&signers).await? else {
             return Err(self.not_released(tag, &signers, &[top]).into());
@@ -99,8 +145,8 @@ impl<'a> Repository<'a> {
         let listed_until = self.top.valid_until().min(releases.1.expires());
         let vouched_until = vouchers.iter().map(|voucher| voucher.expires).max();
         let valid_until = vouched_until.map_or(listed_until, |until| until.min(listed_until));
-        let signed_by = [voucher(&releases)].into_iter().chain(vouchers).collect();
-        self.trusted(tag, &info, signed_by, valid_until)
+        let signed_by = [voucher(&releases, None)].into_iter().chain(vouchers).collect();
+        self.trusted(tag, &info, signed_by, valid_until, listed_until)
     }
 
     /// The first tag that means `digest`, vouched for as [`Self::tag`] demands.
@@ -160,7 +206,7 @@ impl<'a> Repository<'a> {
         self.top.root().dialect() == Dialect::Notary1
     }
 
-    async fn role(&self, role: &DelegatedRole) -> Result<Verified<Targets>, RefreshError> {
+    pub(super) async fn role(&self, role: &DelegatedRole) -> Result<Verified<Targets>, RefreshError> {
         let name = role_name(role);
         let bytes = self.session.fetch(&name, self.top.wanted(&role.name)?).await?;
         let document = self.top.delegated(&role.name, bytes)?;
@@ -191,8 +237,8 @@ impl<'a> Repository<'a> {
                 }
                 signer => (role_name(role), signer?),
             };
-            if find(&signer.1, &path).as_ref().is_some_and(|own| own.is_same(info)) {
-                vouchers.push(voucher(&signer));
+            if let Some(own) = find(&signer.1, &path).filter(|own| own.is_same(info)) {
+                vouchers.push(voucher(&signer, Some(&own)));
             }
             revoked = revoked.or_else(|| self.revoked(tag, &signer));
         }
@@ -214,18 +260,20 @@ impl<'a> Repository<'a> {
         info: &TargetInfo,
         signed_by: Vec<Voucher>,
         valid_until: UtcTime,
+        listed_until: UtcTime,
     ) -> Result<Trusted, VerifyError> {
         let Some(digest) = info.hashes.as_sha256() else { return Err(self.bad_layout().into()) };
         self.require_not_denied(&info.hashes)?;
-        let valid_until =
-            self.denied.as_ref().map_or(valid_until, |document| document.expires().min(valid_until));
+        let bound =
+            |until: UtcTime| self.denied.as_ref().map_or(until, |document| document.expires().min(until));
         Ok(Trusted {
             repository: self.name.clone(),
             tag: tag.clone(),
             digest,
             size: info.length,
             signed_by,
-            valid_until,
+            valid_until: bound(valid_until),
+            listed_until: bound(listed_until),
             offline: self.session.offline().map(ToString::to_string),
         })
     }
@@ -306,6 +354,13 @@ fn find(document: &Verified<Targets>, path: &TargetPath) -> Option<TargetInfo> {
     document.payload().targets.get(path.as_str()).cloned()
 }
 
-fn voucher((role, document): &Saying) -> Voucher {
-    Voucher { role: role.clone(), keys: document.signed_by().clone(), expires: document.expires() }
+/// `entry` is what the role itself says of the tag, if it is a signer's.
+fn voucher((role, document): &Saying, entry: Option<&TargetInfo>) -> Voucher {
+    Voucher {
+        role: role.clone(),
+        keys: document.signed_by().clone(),
+        expires: document.expires(),
+        signed_at: entry.and_then(TargetInfo::signed_at),
+        facts: entry.and_then(TargetInfo::facts),
+    }
 }

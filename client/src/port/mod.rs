@@ -14,5 +14,7 @@ pub use entropy::{Entropy, EntropyError};
 pub use key_sources::{KeySourceError, KeySources};
 pub use key_store::{KeyStore, KeyStoreError, StoredKey};
 pub use passphrases::{PassphraseError, Passphrases};
-pub use registry::{Manifest, Platform, Registry, RegistryError, Wanted};
+pub use registry::{
+    Descriptor, Manifest, ManifestPush, Over, Platform, Pushed, Registry, RegistryError, Wanted,
+};
 pub use trust_server::{TrustServer, TrustServerError};

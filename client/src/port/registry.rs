@@ -1,4 +1,7 @@
-//! The container registry: untrusted, asked for the bytes behind a tag or a digest.
+//! The container registry: untrusted, asked for the bytes behind a tag or a digest, and for what
+//! others pushed about an image. It takes signatures for those who look for them there.
+
+mod failure;
 
 use std::fmt;
 
@@ -9,7 +12,13 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A registry that serves manifests.
+pub use bulla_keys_schema::sigstore::Descriptor;
+pub use failure::RegistryError;
+
+/// Tags of one repository that are read at most.
+pub const TAGS: usize = 100_000;
+
+/// A registry.
 #[async_trait]
 pub trait Registry: Send + Sync {
     /// The manifest or index behind `wanted`.
@@ -18,6 +27,87 @@ pub trait Registry: Send + Sync {
     /// See [`RegistryError`]; a manifest that is not the one asked for is an error.
     async fn manifest(&self, repository: &RepositoryName, wanted: &Wanted)
     -> Result<Manifest, RegistryError>;
+
+    /// The blob with that digest, of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// See [`RegistryError`]; other bytes than those asked for are an error.
+    async fn blob(
+        &self,
+        repository: &RepositoryName,
+        digest: Sha256Digest,
+        limit: usize,
+    ) -> Result<Bytes, RegistryError>;
+
+    /// All manifests that name the one with that digest as their subject: from the registry's
+    /// list, or from the index that clients keep where it has none. Empty only if the registry
+    /// says that there are none. Nothing of the answer is signed, and nothing vouches for its
+    /// being whole.
+    ///
+    /// # Errors
+    /// It could not be looked up; see [`RegistryError`]. There are more than
+    /// [`limits::REFERRERS`](bulla_keys_schema::limits::REFERRERS).
+    async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        digest: Sha256Digest,
+    ) -> Result<Vec<Descriptor>, RegistryError>;
+
+    /// The tags of a repository, each once, in the order of their names.
+    ///
+    /// # Errors
+    /// See [`RegistryError`]. There are more than [`TAGS`].
+    async fn tags(&self, repository: &RepositoryName) -> Result<Vec<Tag>, RegistryError>;
+
+    /// Sees to it that the registry has this blob.
+    ///
+    /// # Errors
+    /// See [`RegistryError`].
+    async fn push_blob(&self, repository: &RepositoryName, bytes: Bytes) -> Result<(), RegistryError>;
+
+    /// Pushes a manifest. Every blob that it names must be there already.
+    ///
+    /// # Errors
+    /// See [`RegistryError`]. [`RegistryError::Changed`] where the registry knows conditions and
+    /// `push.over` does not hold.
+    async fn push_manifest(
+        &self,
+        repository: &RepositoryName,
+        push: &ManifestPush,
+    ) -> Result<Pushed, RegistryError>;
+}
+
+/// A manifest on its way to a registry.
+#[derive(Clone, Debug)]
+pub struct ManifestPush {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// What they are.
+    pub media_type: String,
+    /// The tag that means it from then on; without one, only its digest names it.
+    pub tag: Option<Tag>,
+    /// What the tag must mean until then.
+    pub over: Over,
+}
+
+/// What a manifest may replace. Many registries take no conditions and replace anything: read
+/// back what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Whatever is there.
+    Anything,
+    /// There must be nothing.
+    Nothing,
+    /// The version with this entity tag.
+    Version(String),
+}
+
+/// What became of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// The registry lists the manifest among the referrers of its subject. Otherwise whoever
+    /// pushed it has to.
+    pub lists_subject: bool,
 }
 
 /// What is asked for.
@@ -45,6 +135,7 @@ pub struct Manifest {
     bytes: Bytes,
     digest: Sha256Digest,
     media_type: Option<String>,
+    entity_tag: Option<String>,
 }
 
 impl Manifest {
@@ -52,7 +143,13 @@ impl Manifest {
     #[must_use]
     pub fn new(bytes: Bytes, media_type: Option<String>) -> Self {
         let digest = Sha256Digest::of(&bytes);
-        Self { bytes, digest, media_type }
+        Self { bytes, digest, media_type, entity_tag: None }
+    }
+
+    /// The same, as the version that the registry calls `entity_tag`.
+    #[must_use]
+    pub fn with_entity_tag(self, entity_tag: Option<String>) -> Self {
+        Self { entity_tag, ..self }
     }
 
     /// The bytes, as received.
@@ -77,6 +174,12 @@ impl Manifest {
     #[must_use]
     pub fn media_type(&self) -> Option<&str> {
         self.media_type.as_deref()
+    }
+
+    /// What the registry calls this version of what the tag means, for [`Over::Version`].
+    #[must_use]
+    pub fn entity_tag(&self) -> Option<&str> {
+        self.entity_tag.as_deref()
     }
 
     /// The images that an index lists; none for a plain image.
@@ -108,105 +211,30 @@ pub struct Platform {
 #[error("the manifest is no readable image index")]
 pub struct NotAnIndex;
 
-/// Why a registry gave no manifest.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// The stored login cannot be used.
-    #[error("cannot use the stored login for {host}: {reason}")]
-    Credentials {
-        /// The registry.
-        host: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The bytes have another digest than asked for, or than the registry claims.
-    #[error("{host} sent a manifest for {reference} with digest {computed}, expected {expected}")]
-    Mismatch {
-        /// The registry.
-        host: String,
-        /// What was asked for.
-        reference: String,
-        /// Digest of the received bytes.
-        computed: String,
-        /// The digest asked for or claimed.
-        expected: String,
-    },
-    /// The name has no registry host, so there is nobody to ask.
-    #[error("{repository} names no registry")]
-    NoHost {
-        /// The repository.
-        repository: RepositoryName,
-    },
-    /// More bytes than any manifest has.
-    #[error("{host} sent more than {limit} bytes as manifest for {reference}")]
-    TooLarge {
-        /// The registry.
-        host: String,
-        /// What was asked for.
-        reference: String,
-        /// The limit, in bytes.
-        limit: usize,
-    },
-    /// Not allowed to see it, or it does not exist: registries do not tell the two apart.
-    #[error("{host} does not let us read {reference}")]
-    Unauthorised {
-        /// The registry.
-        host: String,
-        /// What was asked for.
-        reference: String,
-    },
-    /// The registry answered something that is no manifest and no known error.
-    #[error("{host} answered {status} for {reference}")]
-    Unexpected {
-        /// The registry.
-        host: String,
-        /// What was asked for.
-        reference: String,
-        /// The HTTP status.
-        status: u16,
-    },
-    /// No such tag or digest.
-    #[error("{host} has no {reference}")]
-    Unknown {
-        /// The registry.
-        host: String,
-        /// What was asked for.
-        reference: String,
-    },
-    /// No connection, or it broke.
-    #[error("cannot reach the registry {host}: {reason}")]
-    Unreachable {
-        /// The registry.
-        host: String,
-        /// What the system said.
-        reason: String,
-    },
-}
-
 #[derive(Deserialize)]
 struct Index {
     #[serde(default)]
-    manifests: Vec<Descriptor>,
+    manifests: Vec<IndexEntry>,
 }
 
 #[derive(Deserialize)]
-struct Descriptor {
+struct IndexEntry {
     digest: String,
     size: u64,
-    platform: Option<DescriptorPlatform>,
+    platform: Option<IndexPlatform>,
 }
 
 #[derive(Deserialize)]
-struct DescriptorPlatform {
+struct IndexPlatform {
     architecture: String,
     os: String,
     variant: Option<String>,
 }
 
-impl TryFrom<Descriptor> for Platform {
+impl TryFrom<IndexEntry> for Platform {
     type Error = NotAnIndex;
 
-    fn try_from(entry: Descriptor) -> Result<Self, NotAnIndex> {
+    fn try_from(entry: IndexEntry) -> Result<Self, NotAnIndex> {
         let digest = Sha256Digest::parse_oci(&entry.digest).map_err(|_| NotAnIndex)?;
         let name = entry.platform.map_or_else(
             || "unknown".to_owned(),

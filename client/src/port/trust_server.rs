@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::key::PublicKey;
 use bulla_keys_schema::metadata::{MetaInfo, Version};
-use bulla_keys_schema::names::{RepositoryName, RoleName};
+use bulla_keys_schema::names::{RepositoryName, RoleName, TargetPath};
 use bulla_keys_schema::request::RequestId;
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::wire::{Head, RequestProgress, RequestSummary};
@@ -26,6 +26,21 @@ pub trait TrustServer: Send + Sync {
         role: &RoleName,
         edition: Edition<'_>,
     ) -> Result<Option<Bytes>, TrustServerError>;
+
+    /// The bytes of the target that is listed at `path` with this digest: at most `limit` of them.
+    /// `None` when the server does not have them, or keeps none of any target.
+    ///
+    /// # Errors
+    /// No answer, or more bytes.
+    async fn target(
+        &self,
+        _repository: &RepositoryName,
+        _path: &TargetPath,
+        _digest: Sha256Digest,
+        _limit: usize,
+    ) -> Result<Option<Bytes>, TrustServerError> {
+        Ok(None)
+    }
 
     /// What an update has to build on.
     ///

@@ -4,6 +4,8 @@ use bulla_keys_schema::names::{ImageRef, RepositoryName};
 use serde::Serialize;
 
 use super::line;
+use crate::flow::cosign::only;
+use crate::flow::cosign::write::Written as InRegistry;
 use crate::flow::deny::{self, Denied};
 use crate::flow::init::Begun;
 use crate::flow::publish::Published;
@@ -99,13 +101,38 @@ impl From<&Published> for Written {
 #[derive(Clone, Debug, Serialize)]
 pub struct SignReport {
     repository: String,
-    tag: String,
+    /// None where only a digest was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<String>,
     digest: String,
     size: u64,
     reference: String,
     platforms: Vec<PlatformReport>,
+    in_registry: Vec<InRegistryReport>,
     #[serde(flatten)]
     written: Written,
+}
+
+/// Something that lies in the registry, next to the image.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct InRegistryReport {
+    subject: String,
+    kind: &'static str,
+    /// None in a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+    new: bool,
+}
+
+impl From<&InRegistry> for InRegistryReport {
+    fn from(written: &InRegistry) -> Self {
+        Self {
+            subject: written.subject.to_oci(),
+            kind: written.kind.as_str(),
+            place: written.place.clone(),
+            new: written.is_new,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -122,14 +149,36 @@ impl SignReport {
         let platforms = signed.platforms.iter();
         Self {
             repository: repository.to_string(),
-            tag: signed.tag.to_string(),
+            tag: Some(signed.tag.to_string()),
             digest: signed.digest.to_oci(),
             size: signed.size,
             reference: ImageRef::pinned(repository, signed.digest),
             platforms: platforms
                 .map(|p| PlatformReport { platform: p.name.clone(), digest: p.digest.to_oci(), size: p.size })
                 .collect(),
+            in_registry: signed.in_registry.iter().map(InRegistryReport::from).collect(),
             written: Written::from(&signed.published),
+        }
+    }
+
+    /// Of what `sign --only-registry` did.
+    #[must_use]
+    pub fn in_registry(request: &only::Request, signed: &only::Signed) -> Self {
+        let repository = request.image.repository();
+        Self {
+            repository: repository.to_string(),
+            tag: request.image.tag().map(ToString::to_string),
+            digest: signed.digest.to_oci(),
+            size: signed.size,
+            reference: ImageRef::pinned(repository, signed.digest),
+            platforms: vec![],
+            in_registry: signed.written.iter().map(InRegistryReport::from).collect(),
+            written: Written {
+                documents: vec![],
+                signed_with: request.keys.iter().map(ToString::to_string).collect(),
+                request: None,
+                dry_run: !signed.done,
+            },
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The counts of a scan and what limits make of them, for people and programs.
 
-use bulla_keys_schema::attest::{Check, ScanSummary, Severity};
-use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::attest::{
+    Check, CountBy, Finding, Gate, Measure, ScanSummary, Severity, VexStatement,
+};
 use bulla_keys_schema::time::UtcTime;
 use serde::Serialize;
 
@@ -20,8 +21,15 @@ pub struct GateReport {
     judged_at: String,
     end_of_life: bool,
     records_filters: bool,
+    arguments_declared: bool,
+    left_out_by_option: Option<String>,
+    not_known: Vec<&'static str>,
+    looked_for_secrets: Option<bool>,
+    count_by: &'static str,
     counts: CountsReport,
+    score: u64,
     not_counted: OthersReport,
+    left_out_by_unsigned_vex: Vec<LeftOut>,
     checks: Vec<CheckReport>,
     hint: Option<String>,
 }
@@ -49,23 +57,66 @@ struct OthersReport {
     licenses: u64,
 }
 
+/// A finding that a VEX document, which nobody signed, says does no harm.
+#[derive(Clone, Debug, Serialize)]
+pub struct LeftOut {
+    id: String,
+    package: Option<String>,
+    severity: &'static str,
+    status: &'static str,
+    justification: Option<&'static str>,
+}
+
+impl LeftOut {
+    /// A finding, and the statement that takes it away.
+    #[must_use]
+    pub fn new(finding: &Finding, statement: &VexStatement) -> Self {
+        Self {
+            id: finding.id.clone(),
+            package: finding.package.clone(),
+            severity: finding.severity.as_str(),
+            status: statement.status.as_str(),
+            justification: statement.justification.map(|justification| justification.as_str()),
+        }
+    }
+
+    fn line(&self) -> String {
+        let plain = |text: &str| text.escape_debug().to_string();
+        let package = self.package.as_deref().map_or(String::new(), |name| format!(" in {}", plain(name)));
+        let why = self.justification.unwrap_or(self.status);
+        format!("  {}{package}, {}: {why}", plain(&self.id), self.severity)
+    }
+}
+
 #[derive(Clone, Copy, Debug, Serialize)]
 struct CheckReport {
-    severity: &'static str,
+    of: &'static str,
+    severity: Option<&'static str>,
     limit: u64,
     actual: u64,
     holds: bool,
 }
 
 impl GateReport {
-    /// Of a report whose limits were checked. `image` is what it was found to be of.
+    /// Of a report whose limits were checked. If the gate names an image, the report is of it.
     #[must_use]
-    pub fn new(summary: &ScanSummary, image: Option<Sha256Digest>, checks: &[Check], now: UtcTime) -> Self {
-        let of = |severity| summary.counts.of(severity);
+    pub fn new(
+        summary: &ScanSummary,
+        gate: &Gate,
+        checks: &[Check],
+        left_out: Vec<LeftOut>,
+        now: UtcTime,
+    ) -> Self {
+        let counts = match gate.count_by {
+            CountBy::Finding => summary.counts,
+            CountBy::Cve => summary.counts_by_cve(),
+        };
+        let of = |severity| counts.of(severity);
+        let declared = summary.declared.as_ref();
         let passed = checks.iter().all(Check::holds);
         Self {
             decision: if passed { "pass" } else { "fail" },
-            image: image.map(|image| image.to_oci()),
+            image: gate.image.map(|image| image.to_oci()),
             format: summary.format.as_str(),
             scanner: ScannerReport {
                 name: summary.scanner.name.clone(),
@@ -74,8 +125,16 @@ impl GateReport {
             scanned_at: summary.scanned_at.map(|at| at.to_string()),
             database_at: summary.database_at.map(|at| at.to_string()),
             judged_at: now.to_string(),
-            end_of_life: summary.is_end_of_life,
+            end_of_life: summary.os_end_of_life == Some(true),
             records_filters: summary.records_filters(),
+            arguments_declared: declared.is_some(),
+            left_out_by_option: declared.and_then(|declared| declared.option()).map(str::to_owned),
+            not_known: not_known(summary),
+            looked_for_secrets: summary.looked_for_secrets,
+            count_by: match gate.count_by {
+                CountBy::Finding => "finding",
+                CountBy::Cve => "cve",
+            },
             counts: CountsReport {
                 critical: of(Severity::Critical),
                 high: of(Severity::High),
@@ -84,15 +143,15 @@ impl GateReport {
                 negligible: of(Severity::Negligible),
                 unknown: of(Severity::Unknown),
             },
+            score: counts.with_unknown_as(Severity::High).score(),
             not_counted: OthersReport {
                 secrets: summary.others.secrets,
                 misconfigurations: summary.others.misconfigurations,
                 licenses: summary.others.licenses,
             },
+            left_out_by_unsigned_vex: left_out,
             checks: checks.iter().map(check_report).collect(),
-            hint: (!passed).then(|| {
-                "update what is vulnerable and build the image again, or raise the limit".to_owned()
-            }),
+            hint: hint(checks),
         }
     }
 
@@ -126,7 +185,10 @@ impl Report for GateReport {
         let mut text = String::new();
         line(&mut text, format_args!("image:  {}", self.image.as_deref().unwrap_or("not checked")));
         line(&mut text, format_args!("report: {}", self.source()));
-        let OthersReport { secrets, misconfigurations, licenses } = self.not_counted;
+        let OthersReport { mut secrets, misconfigurations, licenses } = self.not_counted;
+        if self.check(Measure::Secrets).is_some() {
+            secrets = 0;
+        }
         if secrets + misconfigurations + licenses > 0 {
             line(
                 &mut text,
@@ -134,6 +196,16 @@ impl Report for GateReport {
                     "also found, and limited by nothing: {secrets} secrets, {misconfigurations} misconfigurations, {licenses} licenses"
                 ),
             );
+        }
+        if !self.left_out_by_unsigned_vex.is_empty() {
+            line(&mut text, format_args!("left out by VEX, which nobody signed:"));
+            for left_out in &self.left_out_by_unsigned_vex {
+                line(&mut text, format_args!("{}", left_out.line()));
+            }
+        }
+        if let Some(option) = &self.left_out_by_option {
+            let (option, severities) = (option.escape_debug(), self.not_known.join(", "));
+            line(&mut text, format_args!("not known, since the scanner was run with {option}: {severities}"));
         }
         text.push('\n');
         text += &table(&["SEVERITY", "FOUND", "COUNTED", "LIMIT", ""], self.rows());
@@ -157,23 +229,65 @@ impl GateReport {
             (Severity::Negligible, counts.negligible),
             (Severity::Unknown, counts.unknown),
         ];
-        found.into_iter().map(|(severity, found)| {
-            let check = self.checks.iter().find(|check| check.severity == severity.as_str());
-            let verdict = check.map_or("", |check| if check.holds { "" } else { "too many" });
-            vec![
-                severity.to_string(),
-                found.to_string(),
-                check.map(|check| check.actual.to_string()).unwrap_or_default(),
-                check.map(|check| check.limit.to_string()).unwrap_or_default(),
-                verdict.to_owned(),
-            ]
-        })
+        // What may be missing is not zero.
+        let shown = |severity: Severity, found: u64| match self.not_known.contains(&severity.as_str()) {
+            true => "?".to_owned(),
+            false => found.to_string(),
+        };
+        let severities =
+            found.map(|(severity, found)| (Measure::Severity(severity), Some(shown(severity, found))));
+        let others = [Measure::Total, Measure::Score, Measure::Secrets, Measure::EndOfLife];
+        let others = others.map(|of| (of, self.check(of).map(|_| String::new())));
+        severities.into_iter().chain(others).filter_map(|(of, found)| Some(self.row(of, found?)))
+    }
+
+    fn row(&self, of: Measure, found: String) -> Vec<String> {
+        let check = self.check(of);
+        let verdict = match check {
+            Some(check) if !check.holds && of == Measure::Score => "too low",
+            Some(check) if !check.holds && of == Measure::EndOfLife => "not allowed",
+            Some(check) if !check.holds => "too many",
+            _ => "",
+        };
+        vec![
+            of.to_string(),
+            found,
+            check.map(|check| check.actual.to_string()).unwrap_or_default(),
+            check.map(|check| check.limit.to_string()).unwrap_or_default(),
+            verdict.to_owned(),
+        ]
+    }
+
+    fn check(&self, of: Measure) -> Option<&CheckReport> {
+        self.checks.iter().find(|check| check.of == of.as_str())
     }
 }
 
+/// The severities of which findings may be missing.
+fn not_known(summary: &ScanSummary) -> Vec<&'static str> {
+    let hidden = Severity::ALL.into_iter().filter(|severity| summary.hides(*severity).is_some());
+    hidden.map(Severity::as_str).collect()
+}
+
+/// What to do about the limits that do not hold.
+fn hint(checks: &[Check]) -> Option<String> {
+    let mut broken = checks.iter().filter(|check| !check.holds()).map(|check| check.of).peekable();
+    broken.peek()?;
+    let is_old = |of| of == Measure::EndOfLife;
+    Some(match broken.all(is_old) {
+        true => "build the image on a system that still gets advisories".to_owned(),
+        false => "update what is vulnerable and build the image again, or raise the limit".to_owned(),
+    })
+}
+
 fn check_report(check: &Check) -> CheckReport {
+    let severity = match check.of {
+        Measure::Severity(severity) => Some(severity.as_str()),
+        _ => None,
+    };
     CheckReport {
-        severity: check.severity.as_str(),
+        of: check.of.as_str(),
+        severity,
         limit: check.limit,
         actual: check.actual,
         holds: check.holds(),

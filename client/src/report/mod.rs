@@ -1,17 +1,24 @@
 //! What commands answer: one form for people, one JSON form with a versioned schema
 //! (`keys-schema/schema`).
 
+mod attestation;
 mod backup;
 mod certificate;
 mod changes;
+mod cosign;
+mod cosign_import;
 mod docker;
 mod gate;
 mod inspect;
+mod junit;
 mod key_changes;
 mod keys;
 mod pins;
+mod policy;
+mod policy_file;
 mod request;
 mod rotate;
+mod sarif;
 mod signer_revoke;
 mod status;
 mod verdict;
@@ -21,17 +28,22 @@ use std::fmt::Write as _;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
+pub use attestation::{AttestReport, AttestationReport, AttestationsReport};
 pub use backup::{BackupCheckReport, BackupReport, Openers, RestoreReport};
 pub use certificate::CertificateReport;
 pub use changes::{
     EnrolmentReport, InitReport, RevokeDigestReport, RevokeReport, SignReport, SignerChangeReport,
 };
+pub use cosign::{CosignReport, not_counted};
+pub use cosign_import::CosignImportReport;
 pub use docker::DockerReport;
-pub use gate::GateReport;
+pub use gate::{GateReport, LeftOut};
 pub use inspect::{InspectReport, SignersReport};
 pub use key_changes::{KeyExportReport, KeyImportReport, KeyLoadReport};
 pub use keys::{KeyRemainsReport, KeyReport, KeysReport};
 pub use pins::{PinReport, PinsReport};
+pub use policy::{ExplanationReport, PolicyVerdictReport, Surroundings};
+pub use policy_file::{ImportReport, PolicyReport, PolicyTestReport, PolicyTestsReport};
 pub use request::{RequestReport, RequestsReport, SignaturesReport};
 pub use rotate::{RenewReport, RotateReport};
 pub use signer_revoke::SignerRevokeReport;
@@ -60,6 +72,14 @@ impl Report for ErrorReport {
             line(&mut text, format_args!("hint: {hint}"));
         }
         text
+    }
+
+    fn junit(&self) -> Option<String> {
+        Some(junit::of_error(&self.message))
+    }
+
+    fn sarif(&self) -> Option<serde_json::Value> {
+        Some(sarif::of_error(&self.message))
     }
 }
 

@@ -10,8 +10,12 @@ pub(super) fn explain(error: &anyhow::Error) -> Option<Explained> {
         return Some((Exit::Usage, hint("name what was scanned: --image REPOSITORY@sha256:DIGEST")));
     }
     let error: &UnusableReport = error.downcast_ref()?;
+    if let Some(option) = error.option {
+        let what = if option == "--vex" { "an OpenVEX document" } else { "the metadata.json of Trivy" };
+        return Some((Exit::Configuration, hint(&format!("name {what}: {option} FILE"))));
+    }
     Some(match &error.reason {
-        Unusable::Missing => {
+        Unusable::Missing | Unusable::NoFile => {
             (Exit::NoEvidence, hint("scan the image first: trivy image -f json -o FILE IMAGE"))
         }
         Unusable::File { .. } => (Exit::Configuration, hint("name another file: --report FILE")),
@@ -20,7 +24,7 @@ pub(super) fn explain(error: &anyhow::Error) -> Option<Explained> {
     })
 }
 
-fn invalid(error: &InvalidReport) -> Explained {
+pub(super) fn invalid(error: &InvalidReport) -> Explained {
     let again = "have the scanner write the report again, with its own --output";
     match error {
         InvalidReport::Unfit(unfit) => self::unfit(unfit),
@@ -30,7 +34,7 @@ fn invalid(error: &InvalidReport) -> Explained {
         InvalidReport::Unknown => {
             (Exit::Configuration, hint("name a report in JSON of trivy or grype, or in SARIF or CycloneDX"))
         }
-        InvalidReport::TooLarge | InvalidReport::TooMany => {
+        InvalidReport::TooLarge | InvalidReport::TooMany | InvalidReport::TooManyFindings => {
             (Exit::Configuration, hint("scan for vulnerabilities alone: trivy image --scanners vuln"))
         }
         InvalidReport::Ambiguous { .. }
@@ -58,7 +62,10 @@ fn unfit(unfit: &Unfit) -> Explained {
             Exit::NoEvidence,
             hint("have the scanner write its own format: trivy image -f json, or grype -o json"),
         ),
-        Unfit::NoVulnerabilities { .. } => {
+        Unfit::NoVulnerabilities { .. }
+        | Unfit::EmptyInventory
+        | Unfit::NoInventory { .. }
+        | Unfit::NoVex { .. } => {
             (Exit::NoEvidence, hint("name the report of a scan: trivy image -f json, or grype -o json"))
         }
         Unfit::Envelope => (Exit::Configuration, hint("name the report itself")),
@@ -74,7 +81,15 @@ fn no_evidence(error: &NoEvidence) -> Explained {
         }
         NoEvidence::NoTime => "use the scanner's own JSON, which has the time, or leave --max-age out",
         NoEvidence::Stale { .. } => "scan again",
-        NoEvidence::InFuture { .. } => "correct the clock, here or where the scan was made, and scan again",
+        NoEvidence::NoDatabaseTime => "name the file beside Trivy's database: --db-metadata metadata.json",
+        NoEvidence::StaleDatabase { .. } => "update the scanner's database, and scan again",
+        NoEvidence::NoSecretScan => {
+            "scan for secrets, too, and say so: --scan-args 'image --scanners vuln,secret'"
+        }
+        NoEvidence::NoSystem => "use the report of Trivy, which says it, or leave --deny-eol-os out",
+        NoEvidence::InFuture { .. } | NoEvidence::DatabaseInFuture { .. } => {
+            "correct the clock, here or where the scan was made, and scan again"
+        }
     };
     (Exit::NoEvidence, hint(to_do))
 }

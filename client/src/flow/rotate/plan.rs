@@ -75,13 +75,10 @@ pub(super) fn current_spec(state: &CurrentState, subject: &Subject) -> Result<Ro
         }
         Subject::Signer(name) => {
             let unknown = || RotateError::UnknownSigner { name: name.clone() };
-            match Layout::of(state.targets().payload()).ok_or(RotateError::HashBins)? {
-                Layout::Signers(signers) => {
-                    let role = signers.all().find(|role| role.name == *name.role()).ok_or_else(unknown)?;
-                    Ok(delegated_spec(role, &signers))
-                }
-                Layout::Alone => Err(unknown()),
-            }
+            Layout::of(state.targets().payload()).ok_or(RotateError::HashBins)?;
+            let signers = Signers::of(state.targets().payload()).ok_or_else(unknown)?;
+            let role = signers.all().find(|role| role.name == *name.role()).ok_or_else(unknown)?;
+            Ok(delegated_spec(role, &signers))
         }
     }
 }
@@ -163,7 +160,7 @@ fn delegations<'a>(
     let targets = next.get(&RoleName::Targets).cloned();
     let targets = targets.unwrap_or_else(|| root_change::spec(&root.targets, root));
     let mut listed: BTreeSet<Fingerprint> = prints(&targets.keys);
-    listed.extend(signers.all().flat_map(|role| prints(&spec_of(role).keys)));
+    listed.extend(signers.of_tags().flat_map(|role| prints(&spec_of(role).keys)));
     let rotated = signers.all().filter(|role| next.contains_key(&role_name(role)));
     let mut all: Vec<_> = rotated.map(|role| (role, spec_of(role))).collect();
     for role in signers.roles() {
@@ -177,7 +174,10 @@ fn delegations<'a>(
         for change in changes {
             let is_followed = match &change.subject {
                 Subject::Top(top) => *top == TopLevelRole::Targets,
-                Subject::Signer(_) => role.name.as_str() == RELEASES,
+                Subject::Signer(name) => {
+                    let is_of_tags = signers.of_tags().any(|signer| signer.name == *name.role());
+                    is_of_tags && role.name.as_str() == RELEASES
+                }
             };
             if is_followed && let Ok(current) = current_spec(state, &change.subject) {
                 follow(&mut spec, &before, &prints(&current.keys), change, still);
