@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bulla::adapter::Patience;
@@ -18,15 +18,18 @@ use bulla::adapter::unattended::Unattended;
 use bulla::flow::Ports;
 use bulla::flow::key::{KeyPorts, generate};
 use bulla::home::Home;
-use bulla::port::{Clock, Manifest, Registry, RegistryError, TrustServer, Wanted};
+use bulla::port::{
+    Clock, Descriptor, Manifest, ManifestPush, Pushed, Registry, RegistryError, TrustServer, Wanted,
+};
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::key::{KeyAlgorithm, PublicKey};
-use bulla_keys_schema::names::RepositoryName;
+use bulla_keys_schema::names::{RepositoryName, Tag};
 use bulla_keys_schema::time::UtcTime;
 use bytes::Bytes;
 use tempfile::TempDir;
 
 use crate::server::{FixedClock, TestServer};
+use crate::simulator::{Kept, OCI_MANIFEST};
 
 /// The passphrase of every key.
 pub const PASSPHRASE: &str = "correct horse";
@@ -122,19 +125,22 @@ impl Ran {
     }
 }
 
-/// A registry in memory.
+/// A registry in memory. It keeps no list of referrers: clients have to.
 #[derive(Default)]
 pub struct FakeRegistry {
-    tags: Mutex<BTreeMap<String, Bytes>>,
+    kept: Mutex<Kept>,
 }
 
 impl FakeRegistry {
     /// Pushes `manifest` under `reference`, as `repository:tag`.
     pub fn push(&self, reference: &str, manifest: &str) -> Sha256Digest {
-        let bytes = Bytes::from(manifest.to_owned());
-        let digest = Sha256Digest::of(&bytes);
-        self.tags.lock().expect("no panic").insert(reference.to_owned(), bytes);
-        digest
+        let (repository, tag) = reference.rsplit_once(':').expect("a tag");
+        self.kept().put(repository, Some(tag), Bytes::from(manifest.to_owned()), OCI_MANIFEST)
+    }
+
+    /// What it keeps.
+    pub fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().expect("no panic")
     }
 }
 
@@ -145,16 +151,50 @@ impl Registry for FakeRegistry {
         repository: &RepositoryName,
         wanted: &Wanted,
     ) -> Result<Manifest, RegistryError> {
-        let reference = format!("{repository}{wanted}");
-        let tags = self.tags.lock().expect("no panic");
-        let found = match wanted {
-            Wanted::Tag(_) => tags.get(&reference),
-            Wanted::Digest(digest) => tags.values().find(|bytes| Sha256Digest::of(bytes) == *digest),
+        let name = match wanted {
+            Wanted::Tag(tag) => tag.to_string(),
+            Wanted::Digest(digest) => digest.to_oci(),
         };
         let host = repository.host().unwrap_or_default().to_owned();
+        let found = self.kept().manifest(repository.as_str(), &name);
         found
-            .map(|bytes| Manifest::new(bytes.clone(), None))
-            .ok_or(RegistryError::Unknown { host, reference })
+            .map(|(bytes, _)| Manifest::new(bytes, None))
+            .ok_or_else(|| RegistryError::Unknown { host, reference: format!("{repository}{wanted}") })
+    }
+
+    async fn blob(
+        &self,
+        repository: &RepositoryName,
+        digest: Sha256Digest,
+        limit: usize,
+    ) -> Result<Bytes, RegistryError> {
+        self.kept().read_blob((repository.as_str(), repository), digest, limit)
+    }
+
+    async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        digest: Sha256Digest,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        Ok(self.kept().read_referrers(repository.as_str(), digest, false))
+    }
+
+    async fn tags(&self, repository: &RepositoryName) -> Result<Vec<Tag>, RegistryError> {
+        self.kept().read_tags((repository.as_str(), repository))
+    }
+
+    async fn push_blob(&self, repository: &RepositoryName, bytes: Bytes) -> Result<(), RegistryError> {
+        self.kept().put_blob(repository.as_str(), bytes);
+        Ok(())
+    }
+
+    async fn push_manifest(
+        &self,
+        repository: &RepositoryName,
+        push: &ManifestPush,
+    ) -> Result<Pushed, RegistryError> {
+        let taken = self.kept().take((repository.as_str(), repository), push);
+        taken.map(|_| Pushed { lists_subject: false })
     }
 }
 
@@ -189,7 +229,13 @@ impl<'a> Desk<'a> {
     /// A new user of whatever server.
     pub fn with(server: Box<dyn TrustServer>, clock: &'a dyn Clock) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let home = Home::new(folder.path().join("home"));
+        let home = folder.path().join("home");
+        Self::at(folder, home, server, clock)
+    }
+
+    /// Whoever works in `home`, where a program may have been at work before.
+    pub fn at(folder: TempDir, home: PathBuf, server: Box<dyn TrustServer>, clock: &'a dyn Clock) -> Self {
+        let home = Home::new(home);
         let lookup = |name: &str| (name == "BULLA_PASSPHRASE").then(|| OsString::from(PASSPHRASE));
         Self {
             keys: KeyFiles::new(home.keys()),

@@ -215,7 +215,7 @@ macro_rules! store_contract {
                 g5_notary_snapshots_stay roles_of_nobody_stay g6_feed lists_and_due);
             $crate::store_contract!(@ $place; lives: g10_one_dialect removal_forgets
                 removal_remembers_versions no_reads_across_repositories online_keys
-                a_removal_can_leave_the_keys);
+                a_removal_can_leave_the_keys names_with_keys stored_forms);
             $crate::store_contract!(@ $place; requests: g11_one_winner g11_closed_with_the_publication
                 requests_survive_at_any_length rooms_are_bounded ends_are_remembered
                 removals_take_requests_along repositories_with_requests_are_listed);

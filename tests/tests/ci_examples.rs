@@ -2,19 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bulla_tests::cli::{Cli, PASSPHRASE};
-use bulla_tests::programs::{Bullad, DockerRegistry, expect, program};
+use bulla_tests::pipeline::{Runner, Variables, example, filled};
+use bulla_tests::programs::{Bullad, DockerRegistry, expect};
 use saphyr::{LoadableYamlNode as _, Yaml};
 
 const SHA: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-
-type Variables = BTreeMap<String, String>;
 
 /// A repository with one signer, whose key is a secret of the pipeline, and an image to sign.
 struct Site {
@@ -79,64 +76,6 @@ async fn push(host: &str, tag: &str) {
     assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
 }
 
-/// A machine of the pipeline: a home of its own, `bulla` on the path, nothing else of ours.
-struct Runner {
-    folder: tempfile::TempDir,
-    ca_cert: PathBuf,
-}
-
-impl Runner {
-    fn new(server: &Bullad) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("bin")).unwrap();
-        std::os::unix::fs::symlink(program("bulla"), folder.path().join("bin/bulla")).unwrap();
-        Self { folder, ca_cert: server.ca_cert.clone() }
-    }
-
-    /// Runs `script` as runners do: it ends with the first command that fails.
-    fn run(&self, script: &str, variables: &Variables) -> Output {
-        let path = format!("{}/bin:{}", self.folder.path().display(), std::env::var("PATH").unwrap());
-        let mut command = Command::new("bash");
-        command.args(["-eo", "pipefail", "-c", script]).env_clear().current_dir(self.folder.path());
-        command.env("HOME", self.folder.path()).env("PATH", path).env("BULLA_CA_CERT", &self.ca_cert);
-        command.envs(variables).stdin(Stdio::null()).output().unwrap()
-    }
-
-    fn ok(&self, script: &str, variables: &Variables) -> String {
-        let output = self.run(script, variables);
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(output.status.success(), "{script}\n{}{}", text(&output.stdout), text(&output.stderr));
-        text(&output.stdout)
-    }
-
-    /// Every file of its home and work folder must be free of `secrets`.
-    fn keeps_nothing(&self, secrets: &[&str]) {
-        let mut folders = vec![self.folder.path().to_owned()];
-        let mut seen = 0;
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                match fs::symlink_metadata(&path).unwrap() {
-                    found if found.is_dir() => folders.push(path),
-                    found if found.is_file() => {
-                        let content = fs::read(&path).unwrap();
-                        let text = String::from_utf8_lossy(&content);
-                        assert!(!secrets.iter().any(|secret| text.contains(secret)), "{}", path.display());
-                        seen += 1;
-                    }
-                    _ => {}
-                }
-            }
-        }
-        assert!(seen > 0, "bulla keeps a cache and pins");
-    }
-}
-
-fn example(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/ci").join(name);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
 fn text<'a>(yaml: &'a Yaml<'_>) -> &'a str {
     yaml.as_str().unwrap_or_else(|| panic!("not a text: {yaml:?}"))
 }
@@ -178,7 +117,7 @@ async fn the_job_of_gitlab_signs() {
             PASSPHRASE,
         ]);
         expect(&site.admin, 0, &["verify", &site.image()]);
-        runner.ok(&lines(&job["after_script"]), &variables);
+        let _said = runner.ok(&lines(&job["after_script"]), &variables);
         assert_eq!(fs::read_dir(runner.folder.path().join(".bulla/keys")).unwrap().count(), 0);
 
         // A key that the pipeline did not get, or a wrong one, ends the job before it signs.
@@ -226,26 +165,18 @@ async fn the_workflow_of_github_signs() {
     assert_eq!(fs::read_dir(runner.folder.path().join(".bulla/keys")).unwrap().count(), 0);
 }
 
-/// `template` with every `${{ expression }}` replaced; one that is not given is an error.
-fn filled(template: &str, given: &BTreeMap<&str, &str>) -> String {
-    let mut parts = template.split("${{");
-    let mut filled = parts.next().unwrap().to_owned();
-    for part in parts {
-        let (expression, rest) = part.split_once("}}").unwrap();
-        let value = given.get(expression.trim()).unwrap_or_else(|| panic!("{expression} is not given"));
-        filled += &[*value, rest].concat();
-    }
-    filled
-}
-
 /// What people copy must not show a key to whoever lists processes or reads logs.
 #[test]
 fn secrets_stand_in_no_command() {
-    for name in ["gitlab-ci.yml", "github-workflow.yml"] {
+    let files =
+        ["gitlab-ci.yml", "github-workflow.yml", "gitlab-pipeline.yml", "github-pipeline.yml", "Jenkinsfile"];
+    for name in files {
         let commands = example(name);
-        let commands = commands.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let commands = commands.lines().filter(|line| !line.trim_start().starts_with(['#', '/']));
         for line in commands.filter(|line| line.contains("bulla ")) {
-            for secret in ["$DOCKER_TRUST", "$SIGNING", "secrets.", "$BULLA_TOKEN", "$BULLA_PASSPHRASE"] {
+            for secret in
+                ["$DOCKER_TRUST", "$SIGNING", "$SCANNER", "secrets.", "$BULLA_TOKEN", "$BULLA_PASSPHRASE"]
+            {
                 assert!(!line.contains(secret), "{name}: {line}");
             }
         }

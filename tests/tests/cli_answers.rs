@@ -183,18 +183,58 @@ async fn the_whole_life_of_a_repository() {
     ask(&consumer, 13, &["renew", NAME, "--within", "100d"]).await;
     let report = admin.folder.path().join("report.json");
     fs::write(&report, SARIF).unwrap();
+    let key = admin.home("keys/bob.pub");
+    let key = key.to_str().unwrap();
+    ask(&admin, 0, &["signer", "add", NAME, "scanner", "--key", key, "--tags", "att/**"]).await;
+    let scanned = format!("{NAME}@{}", Sha256Digest::of(b"two").to_oci());
+    let attest = ["attest", &scanned, report.to_str().unwrap(), "--size", "3", "--unbound"];
+    ask(&admin, 0, &[&attest[..], &["--dry-run"]].concat()).await;
+    let made = ask(&admin, 0, &attest).await;
+    let listed = ask(&admin, 0, &["attestation", "list", &scanned]).await;
+    assert_eq!(listed["attestations"][0]["envelope"], made["envelope"]);
+    ask(&admin, 0, &["attestation", "show", &scanned]).await;
+    ask(&admin, 21, &["attestation", "show", &scanned, "sbom"]).await;
     let gate = ["gate", "--report", report.to_str().unwrap(), "--max-high", "0"];
     ask(&admin, 20, &gate).await;
+    policies(&admin).await;
+    let key = admin.home("keys/alice.pub");
+    let nowhere = format!("127.0.0.1:1/team/app@{}", Sha256Digest::of(b"an image").to_oci());
+    ask(&admin, 31, &["verify", "--key", key.to_str().unwrap(), &nowhere]).await;
     let seen = SEEN.lock().unwrap().clone();
     let all = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let all: BTreeSet<String> =
         all.filter_map(|name| Some(name.strip_suffix(".schema.json")?.to_owned())).collect();
-    let files = ["backup", "key-sidecar", "signature", "signing-request", "signing-request-export", "trust"];
-    let files = files.map(str::to_owned);
+    let files = [
+        "backup",
+        "key-sidecar",
+        "policy-file",
+        "policy-tests",
+        "signature",
+        "signing-request",
+        "signing-request-export",
+        "trust",
+    ];
+    // Needs a registry: tests/cosign_import.rs.
+    let files = [&files[..], &["cosign-import"]].concat();
+    let files: Vec<String> = files.into_iter().map(str::to_owned).collect();
     let unseen: Vec<_> = all.iter().filter(|name| !seen.contains(*name) && !files.contains(name)).collect();
     assert!(unseen.is_empty(), "no command answered by {unseen:?}");
     let pins: Value = toml::from_str(&fs::read_to_string(consumer.home("trust.toml")).unwrap()).unwrap();
     require_schema("trust", &pins);
+}
+
+/// A policy is read, asked, tried and imported.
+async fn policies(admin: &Cli) {
+    let top = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/policies");
+    let [policy, tests] = ["company.toml", "tests"].map(|name| top.join(name).to_str().unwrap().to_owned());
+    ask(admin, 0, &["policy", "check", &policy]).await;
+    ask(admin, 0, &["policy", "test", &tests]).await;
+    ask(admin, 20, &["verify", "bad.example.net/team/web:1", "--policy", &policy]).await;
+    ask(admin, 0, &["policy", "explain", "bad.example.net/team/web:1", "--policy", &policy]).await;
+    let source = admin.folder.path().join("policy.json");
+    fs::write(&source, r#"{"default":[{"type":"reject"}],"transports":{"docker":{"a.b":[{"type":"insecureAcceptAnything"}]}}}"#)
+        .unwrap();
+    ask(admin, 0, &["policy", "import", source.to_str().unwrap()]).await;
 }
 
 /// Two people begin a repository, one of them by files.

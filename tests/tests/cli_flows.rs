@@ -1,6 +1,8 @@
 //! The stories of the client against a real server in this process: sign, verify, revoke,
 //! signers, and every refusal.
 
+use std::collections::BTreeMap;
+
 use bulla::flow::init::{self, InitError};
 use bulla::flow::publish::PublishError;
 use bulla::flow::refresh::RefreshError;
@@ -48,6 +50,8 @@ async fn sign_as(desk: &Desk<'_>, tag: &str, signer: Option<&str>) -> Result<Sig
         signer: signer.map(|name| name.parse().unwrap()),
         platforms: false,
         how: false.into(),
+        in_registry: Some(BTreeMap::new()),
+        policy: None,
     };
     sign::sign(desk.ports(), &request).await
 }

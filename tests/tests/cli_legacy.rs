@@ -97,6 +97,8 @@ async fn sign_as(desk: &Desk<'_>, tag: &str, signer: Option<&str>) -> Result<Sig
         signer: signer.map(|name| name.parse().unwrap()),
         platforms: false,
         how: false.into(),
+        in_registry: Some(BTreeMap::new()),
+        policy: None,
     };
     sign::sign(desk.ports(), &request).await
 }
@@ -653,8 +655,13 @@ impl Hostile {
         let describe = |bytes: &[u8]| Dialect::Notary1.describe(version, bytes, Sha256Digest::of(bytes));
         let meta = documents.iter().map(|(role, bytes)| (legacy::wire_role(role), describe(bytes)));
         let (_, snapshot) = owner.snapshot_of(number, meta.collect(), self.expires);
-        let timestamp =
-            Timestamp { version, expires: self.expires, snapshot: describe(&snapshot), extra: Object::new() };
+        let timestamp = Timestamp {
+            version,
+            expires: self.expires,
+            snapshot: describe(&snapshot),
+            signed_at: None,
+            extra: Object::new(),
+        };
         let signers: [&dyn Signer; 1] = [&self.timestamp_key];
         let keys: &RoleKeys = &owner.root.timestamp;
         let timestamp =
@@ -771,6 +778,8 @@ async fn nobody_is_led_to_the_end_of_the_versions() {
             signer: None,
             platforms: false,
             how: true.into(),
+            in_registry: Some(BTreeMap::new()),
+            policy: None,
         };
         match (sign::sign(alice.ports(), &request).await, next) {
             (Ok(signed), Some(next)) => assert_eq!(signed.published.roles[0].1.get(), next),

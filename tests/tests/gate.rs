@@ -19,7 +19,8 @@ fn cli() -> Cli {
 /// Runs the gate, with a limit that everything passes unless `more` has one.
 fn gate(cli: &Cli, report: &Path, more: &[&str]) -> Ran {
     let mut args = vec!["gate", "--report", report.to_str().unwrap()];
-    if !more.iter().any(|arg| arg.starts_with("--max-c")) {
+    let limits = ["--max-c", "--max-medium", "--max-total", "--max-secrets", "--min-score", "--deny-eol-os"];
+    if !more.iter().any(|arg| limits.iter().any(|limit| arg.starts_with(limit))) {
         args.extend(["--max-critical", "1000"]);
     }
     args.extend(more);
@@ -51,6 +52,21 @@ fn write(cli: &Cli, name: &str, content: &[u8]) -> PathBuf {
     let path = cli.folder.path().join(name);
     fs::write(&path, content).unwrap();
     path
+}
+
+/// A statement that `id` does no harm in `image`.
+fn vex(id: &str, image: &str) -> Value {
+    json!({
+        "@context": "https://openvex.dev/ns/v0.2.0",
+        "author": "alice",
+        "timestamp": "2020-01-02T03:04:05Z",
+        "statements": [{
+            "vulnerability": { "name": id },
+            "products": [{ "@id": format!("pkg:oci/app@{}", image.replace(':', "%3A")) }],
+            "status": "not_affected",
+            "justification": "vulnerable_code_not_in_execute_path",
+        }],
+    })
 }
 
 /// A report of Trivy with findings of these severities.
@@ -124,6 +140,107 @@ fn reports_of_real_scanners_that_tell_nothing_are_not_zero() {
 }
 
 #[test]
+fn limits_that_a_report_cannot_answer_are_not_met() {
+    let cli = cli();
+    let path = write(&cli, "report", trivy(&["CRITICAL", "HIGH", "LOW"]).to_string().as_bytes());
+    let run = |code: i32, args: &[&str]| answer(&cli, &path, code, args);
+    // Totals and scores.
+    run(0, &["--max-total", "3"]);
+    run(20, &["--max-total", "2"]);
+    let passed = run(0, &["--min-score", "85"]);
+    assert_eq!(passed["score"], 85);
+    assert_eq!(passed["checks"][0]["of"], "score");
+    run(20, &["--min-score", "86"]);
+    // One vulnerability at three places.
+    let by_cve = run(20, &["--max-total", "0", "--count-by", "cve"]);
+    assert_eq!((counts(&by_cve), &by_cve["count_by"]), ([1, 0, 0, 0, 0, 0], &json!("cve")));
+    // Nobody knows whether it looked for secrets, until somebody says what it was run with.
+    run(21, &["--max-secrets", "0"]);
+    run(21, &["--max-secrets", "0", "--scan-args", "--scanners vuln"]);
+    let looked = run(0, &["--max-secrets", "0", "--scan-args", "image --scanners vuln,secret"]);
+    assert_eq!(looked["looked_for_secrets"], true);
+    // What options hide is not known, and the rest is.
+    let declared = ["--scan-args", "--severity HIGH,CRITICAL"];
+    let some = run(0, &[&declared[..], &["--max-critical", "1", "--max-high", "1"]].concat());
+    assert_eq!(some["left_out_by_option"], "--severity");
+    assert_eq!(some["not_known"], json!(["medium", "low", "negligible", "unknown"]));
+    for limit in ["--max-medium", "--max-total", "--min-score"] {
+        run(21, &[&declared[..], &[limit, "0"]].concat());
+    }
+    for args in ["--ignore-unfixed", "--vex=repo", "--never-heard-of", "fs ."] {
+        run(21, &["--max-critical", "9", "--scan-args", args]);
+    }
+    // Trivy tells nothing of its database.
+    run(21, &["--db-max-age", "24h"]);
+    let metadata = |at: &str| {
+        let path =
+            write(&cli, "metadata.json", json!({ "Version": 2, "UpdatedAt": at }).to_string().as_bytes());
+        path.to_str().unwrap().to_owned()
+    };
+    let at = metadata("2020-01-02T00:00:00Z");
+    run(21, &["--db-max-age", "24h", "--db-metadata", &at]);
+    let known = run(0, &["--db-max-age", "100000d", "--db-metadata", &at]);
+    assert_eq!(known["database_at"], "2020-01-02T00:00:00Z");
+    run(21, &["--db-max-age", "24h", "--db-metadata", &metadata("2999-01-02T00:00:00Z")]);
+    run(3, &["--db-metadata", "absent.json"]);
+}
+
+#[test]
+fn a_system_without_advisories_fails_where_that_is_asked_for() {
+    let cli = cli();
+    let mut report = trivy(&[]);
+    let path = write(&cli, "report", report.to_string().as_bytes());
+    answer(&cli, &path, 0, &["--deny-eol-os"]);
+    report["Metadata"]["OS"] = json!({ "EOSL": true });
+    let path = write(&cli, "report", report.to_string().as_bytes());
+    let failed = answer(&cli, &path, 20, &["--deny-eol-os"]);
+    assert_eq!(failed["checks"][0]["of"], "end of life");
+    answer(&cli, &path, 0, &["--max-critical", "0"]);
+    let predicate = json!({ "scanner": { "uri": "other", "result": [{ "id": "x" }] } });
+    let path = write(&cli, "report", predicate.to_string().as_bytes());
+    answer(&cli, &path, 21, &["--deny-eol-os"]);
+}
+
+#[test]
+fn vex_that_nobody_signed_is_taken_from_hand_and_named() {
+    let cli = cli();
+    let report = write(&cli, "report", trivy(&["CRITICAL", "HIGH"]).to_string().as_bytes());
+    let vex_file = |id: &str, image: &str| {
+        write(&cli, "vex.json", vex(id, image).to_string().as_bytes()).to_str().unwrap().to_owned()
+    };
+    let with = |code: i32, file: &str, more: &[&str]| {
+        answer(&cli, &report, code, &[&["--digest", IMAGE, "--vex", file, "--max-total", "0"], more].concat())
+    };
+    let passed = with(0, &vex_file("CVE-2030-1", IMAGE), &[]);
+    let left_out = passed["left_out_by_unsigned_vex"].as_array().unwrap();
+    assert_eq!(left_out.len(), 2);
+    assert_eq!(left_out[0]["justification"], "vulnerable_code_not_in_execute_path");
+    for (id, image) in [("CVE-2030-2", IMAGE), ("CVE-2030-1", OTHER)] {
+        let failed = with(20, &vex_file(id, image), &[]);
+        assert_eq!(failed["left_out_by_unsigned_vex"], json!([]));
+    }
+    with(3, report.to_str().unwrap(), &[]);
+    with(3, "absent.json", &[]);
+    // Without an image, a statement about one says nothing.
+    let ran = gate(&cli, &report, &["--vex", "vex.json"]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+}
+
+#[test]
+fn the_source_of_a_rating_is_chosen_by_hand() {
+    let cli = cli();
+    let rating = |source: &str, severity: &str| json!({ "source": { "name": source }, "severity": severity });
+    let report = json!({
+        "bomFormat": "CycloneDX",
+        "vulnerabilities": [{ "id": "CVE-2030-1", "ratings": [rating("nvd", "critical"), rating("redhat", "low")] }],
+    });
+    let path = write(&cli, "bom.json", report.to_string().as_bytes());
+    assert_eq!(counts(&answer(&cli, &path, 20, &["--max-critical", "0"])), [1, 0, 0, 0, 0, 0]);
+    let rated = answer(&cli, &path, 0, &["--max-critical", "0", "--rating-source", "debian,redhat,nvd"]);
+    assert_eq!(counts(&rated), [0, 0, 0, 1, 0, 0]);
+}
+
+#[test]
 fn hostile_files_never_pass() {
     let cli = cli();
     let good = trivy(&["CRITICAL"]).to_string();
@@ -173,6 +290,7 @@ fn texts() {
         let path = write(&cli, name, content.as_bytes());
         let ran = gate(&cli, &path, more);
         let more = more.iter().fold(String::new(), |all, arg| all + " " + arg);
+        let more = more.replace(cli.folder.path().to_str().unwrap(), "$DIR");
         let _ = writeln!(
             text,
             "$ bulla gate --report {name}{more}\n[{}]\n{}{}",
@@ -224,12 +342,31 @@ fn texts() {
         "scanner": { "result": report },
         "invocation": { "parameters": ["image", "--severity=HIGH,CRITICAL"] },
     });
-    show("predicate.json", &predicate.to_string(), &[]);
+    show("predicate.json", &predicate.to_string(), &["--max-medium", "1000"]);
+    show("predicate.json", &predicate.to_string(), &["--digest", IMAGE]);
     let failed = json!({
         "version": "2.1.0",
         "runs": [{ "tool": { "driver": { "name": "t" } }, "invocations": [{ "executionSuccessful": false }] }],
     });
     show("failed.sarif", &failed.to_string(), &[]);
+    let declared = ["--digest", IMAGE, "--scan-args", "--severity HIGH,CRITICAL"];
+    show("good.json", &good, &[&declared[..], &["--max-critical", "1"]].concat());
+    show("good.json", &good, &[&declared[..], &["--max-medium", "1"]].concat());
+    show(
+        "good.json",
+        &good,
+        &["--digest", IMAGE, "--max-total", "4", "--min-score", "90", "--count-by", "cve"],
+    );
+    show("good.json", &good, &["--max-secrets", "0"]);
+    show("good.json", &good, &["--db-max-age", "48h"]);
+    show("good.json", &good, &["--vex", "vex.json"]);
+    let mut old = report.clone();
+    old["Metadata"]["OS"] = json!({ "EOSL": true });
+    show("system.json", &old.to_string(), &["--digest", IMAGE, "--deny-eol-os"]);
+    let bytes = vex("CVE-2030-1", IMAGE).to_string();
+    let path = write(&cli, "vex.json", bytes.as_bytes());
+    let vex = ["--digest", IMAGE, "--max-total", "0", "--vex"];
+    show("good.json", &good, &[&vex[..], &[path.to_str().unwrap()]].concat());
     for args in
         [&["gate", "--report", "absent.json", "--max-high", "0"][..], &["gate", "--report", "good.json"]]
     {

@@ -2,6 +2,7 @@
 //! its own exit code and words, leaves nothing on disk that was not accepted, and does not keep
 //! the next honest run from succeeding.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -1258,8 +1259,15 @@ async fn a_signature_that_nobody_will_see_is_noticed() {
     init::init(desk.ports(), &request).await.unwrap();
     let sign = async |tag: &str| {
         let image = format!("{NAME}:{tag}@{}", Sha256Digest::of(b"x").to_oci()).parse().unwrap();
-        let request =
-            sign::Request { image, size: Some(1), signer: None, platforms: false, how: false.into() };
+        let request = sign::Request {
+            image,
+            size: Some(1),
+            signer: None,
+            platforms: false,
+            how: false.into(),
+            in_registry: Some(BTreeMap::new()),
+            policy: None,
+        };
         sign::sign(desk.ports(), &request).await
     };
     sign("v1").await.unwrap();

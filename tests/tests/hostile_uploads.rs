@@ -501,7 +501,7 @@ async fn parts_are_bounded_and_have_known_names() {
         ),
         (
             "a large target",
-            vec![("target", Some("x".into()), spaces(limits::MANIFEST_BYTES + 1))],
+            vec![("target", Some("x".into()), spaces(limits::TARGET_FILE_BYTES + 1))],
             ProblemCode::TooLarge,
         ),
     ] {

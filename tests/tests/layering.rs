@@ -19,8 +19,9 @@ const KEYS_SCHEMA: &[Room] = &[
     ("limits", &[]),
     ("time", &[]),
     ("names", &["LEAVES"]),
-    ("attest", &["LEAVES"]),
     ("key", &["names", "LEAVES"]),
+    ("attest", &["key", "names", "LEAVES"]),
+    ("sigstore", &["attest", "key", "names", "LEAVES"]),
     ("metadata", &["key", "names", "LEAVES"]),
     ("dialect", &["metadata", "key", "names", "LEAVES"]),
     ("verify", &["dialect", "metadata", "key", "names", "LEAVES"]),
@@ -28,6 +29,7 @@ const KEYS_SCHEMA: &[Room] = &[
     ("request", &["verify", "dialect", "metadata", "key", "names", "LEAVES"]),
     ("backup", &["dialect", "metadata", "key", "names", "LEAVES"]),
     ("wire", &["metadata", "names", "LEAVES"]),
+    ("policy", &["attest", "metadata", "key", "names", "LEAVES"]),
 ];
 
 const SERVER: &[Room] = &[

@@ -202,6 +202,8 @@ async fn sign(desk: &Desk<'_>, tag: &str) -> Result<(), SignError> {
         signer: None,
         platforms: false,
         how: false.into(),
+        in_registry: Some(BTreeMap::new()),
+        policy: None,
     };
     sign::sign(desk.ports(), &request).await.map(drop)
 }

@@ -447,6 +447,14 @@ impl TrustStore for Troubled {
         self.0.set_online_keys(repository, expected, sealed).await
     }
 
+    async fn with_online_keys(
+        &self,
+        after: Option<&RepositoryName>,
+        max: usize,
+    ) -> Result<Vec<RepositoryName>, StoreError> {
+        self.0.with_online_keys(after, max).await
+    }
+
     async fn open_requests(&self, repository: &RepositoryName) -> Result<Vec<OpenRequest>, StoreError> {
         self.0.open_requests(repository).await
     }

@@ -147,6 +147,63 @@ fn development_stays_on_loopback() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_encryption_key_is_replaced_at_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let client = Client::builder().no_proxy().build().expect("a client");
+    let config = configuration(&folder, "");
+    let (server, url) = serve(&config);
+    let create = ["token", "create", "ci", "--scope", "**", "--can", "admin", "--expires", "90d"];
+    let made = run(&[create.as_slice(), &["--config", &config]].concat());
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let token = text(&made.stdout).trim().to_owned();
+    let ask = async |url: &str, name: &str| -> OnlineKeys {
+        let url = format!("{url}/api/v1/repositories/{name}/online-keys");
+        let answer = client.post(url).bearer_auth(&token).send().await.expect("an answer");
+        answer.json().await.expect("keys")
+    };
+    // The file of tokens is looked at once in a second.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let mut before = Vec::new();
+    for name in ["r.io/a", "r.io/b", "r.io/c"] {
+        before.push(ask(&url, name).await);
+    }
+    server.stop();
+
+    let (kek, old) = (folder.path().join("kek"), folder.path().join("kek.old"));
+    fs::rename(&kek, &old).expect("renamed");
+    fs::write(&kek, "22".repeat(32)).expect("written");
+    fs::set_permissions(&kek, fs::Permissions::from_mode(0o600)).expect("changed");
+    let wrong = folder.path().join("kek.wrong");
+    fs::write(&wrong, "33".repeat(32)).expect("written");
+    fs::set_permissions(&wrong, fs::Permissions::from_mode(0o600)).expect("changed");
+    let with_old = |path: &Path| configuration(&folder, &format!("old_key_file = \"{}\"\n", path.display()));
+
+    let refused = run(&["serve", "--config", &with_old(&wrong)]);
+    assert_eq!(refused.status.code(), Some(1));
+    let words = text(&refused.stderr);
+    assert!(words.contains("cannot reseal the online keys of r.io/") && words.contains("hint: "), "{words}");
+
+    let mut command = bullad(&["serve", "--config", &with_old(&old)]);
+    let process =
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("bullad can be started");
+    let mut replaced = Running { process, lines: Vec::new() };
+    let mut log = BufReader::new(replaced.process.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    log.read_line(&mut line).expect("a line");
+    replaced.process.stderr = Some(log.into_inner());
+    assert!(line.contains("\"resealed\":3") && line.contains("old_key_file can be taken out"), "{line}");
+    drop(replaced);
+
+    let (server, url) = serve(&configuration(&folder, ""));
+    for (name, before) in ["r.io/a", "r.io/b", "r.io/c"].into_iter().zip(&before) {
+        let after = ask(&url, name).await;
+        assert_eq!((&after.snapshot, &after.timestamp), (&before.snapshot, &before.timestamp), "{name}");
+        assert_eq!((before.generation, after.generation), (1, 2), "{name}: stored anew once");
+    }
+    server.stop();
+}
+
 /// A configuration on a free port, with its key-encryption key.
 fn configuration(folder: &TempDir, more: &str) -> String {
     let kek = folder.path().join("kek");

@@ -59,7 +59,9 @@ async fn damaged_values_are_named_and_not_served() {
         let digest = digest.to_string();
         data.join("blobs").join(&digest[..2]).join(&digest[2..4]).join(&digest)
     };
-    flip_in(&path(blob), b"target 5");
+    let packed = fs::read(path(blob)).unwrap();
+    assert!(packed.len() < 1_000, "{} bytes of 9000", packed.len());
+    flip_in(&path(blob), &packed);
     let missing = Sha256Digest::of(&target(&large, 6, LARGE));
     fs::remove_file(path(missing)).unwrap();
 
@@ -214,15 +216,29 @@ async fn damaged_requests_are_named_and_not_served() {
     }
 }
 
-/// A store of the format before there were requests is read as it is, and marked so that the
-/// program that wrote it does not take new records for damage. So is a backup of it.
+/// A store of a format before is read as it is, and marked so that the program that wrote it does
+/// not take new records, or packed values, for damage. So is a backup of it.
 #[tokio::test]
-async fn stores_from_before_requests_are_taken_over() {
+async fn stores_of_formats_before_are_taken_over() {
+    for format in ["bulla store 2\n", "bulla store 3\n"] {
+        taken_over(format).await;
+    }
+}
+
+async fn taken_over(format: &str) {
     let (folder, data) = filled().await;
-    fs::write(data.join("FORMAT"), "bulla store 2\n").unwrap();
+    let large = name("example.com/large");
+    for number in 1..=10 {
+        let value = target(&large, number, LARGE);
+        let digest = Sha256Digest::of(&value).to_string();
+        let file = data.join("blobs").join(&digest[..2]).join(&digest[2..4]).join(&digest);
+        assert!(fs::read(&file).unwrap().len() < 1_000);
+        fs::write(file, value).unwrap();
+    }
+    fs::write(data.join("FORMAT"), format).unwrap();
     let out = folder.path().join("out");
     backup(&data, &out).unwrap();
-    assert_eq!(fs::read_to_string(out.join("FORMAT")).unwrap(), "bulla store 2\n");
+    assert_eq!(fs::read_to_string(out.join("FORMAT")).unwrap(), format);
     let restored = folder.path().join("restored");
     restore(&out, &restored, &options()).unwrap();
     for data in [&data, &restored] {
@@ -230,12 +246,14 @@ async fn stores_from_before_requests_are_taken_over() {
         let store = EmbeddedStore::open(data, &options()).unwrap();
         assert_eq!(store.changes(Position(0), 100).await.unwrap().len(), 20);
         assert_eq!(store.open_requests(&name("example.com/small")).await.unwrap(), []);
+        let value = target(&large, 7, LARGE);
+        assert_eq!(store.by_digest(&large, Sha256Digest::of(&value)).await.unwrap(), Some(value));
         assert_eq!(store.check().await.unwrap().defects, Vec::<String>::new());
         store.close().await.unwrap();
-        assert_eq!(fs::read_to_string(data.join("FORMAT")).unwrap(), "bulla store 3\n");
+        assert_eq!(fs::read_to_string(data.join("FORMAT")).unwrap(), "bulla store 4\n");
     }
     backup(&data, &out).unwrap();
-    assert_eq!(fs::read_to_string(out.join("FORMAT")).unwrap(), "bulla store 3\n");
+    assert_eq!(fs::read_to_string(out.join("FORMAT")).unwrap(), "bulla store 4\n");
 }
 
 #[tokio::test]
@@ -251,7 +269,7 @@ async fn folders_that_cannot_be_used_are_told_apart() {
         let Err(error @ OpenError::Format { .. }) = refused else { panic!("{refused:?}") };
         let words = error.to_string();
         let (first, hint) = words.split_once("\nhint: ").unwrap();
-        let known = "bulla store 3";
+        let known = "bulla store 4";
         assert!(
             first.ends_with(&format!("has the format `{other}`, this program reads `{known}`")),
             "{words}"

@@ -16,7 +16,7 @@ mod wire;
 
 pub use consumer::{Answer, Consumer, Disk};
 pub use program::Program;
-pub use registry::{Registry, RegistryFault};
+pub use registry::{Habits, Kept, NotTaken, OCI_INDEX, OCI_MANIFEST, Registry, RegistryFault};
 pub use repository::BOB;
 pub use server::{Fault, Server};
 pub use wire::{Loopback, Reply, Request, Sending};

@@ -1,17 +1,21 @@
-//! A registry that serves manifests and misbehaves when told to.
+//! A registry that misbehaves when told to. It keeps everything for one repository, whatever its
+//! name.
 
-use std::collections::BTreeMap;
+mod answers;
+mod kept;
+mod port;
+
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bulla::port::{Manifest, RegistryError, Wanted};
 use bulla_keys_schema::digest::Sha256Digest;
-use bulla_keys_schema::limits;
-use bulla_keys_schema::names::RepositoryName;
 use bytes::Bytes;
 
-use super::wire::{Loopback, Reply, Request, Sending};
+pub use self::kept::{Kept, NotTaken, OCI_INDEX, OCI_MANIFEST};
+use super::wire::{Loopback, Reply, Request};
+
+/// The repository that stands for all.
+const ANY: &str = "";
 
 /// A registry; clones are the same one.
 #[derive(Clone, Debug, Default)]
@@ -19,12 +23,32 @@ pub struct Registry(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Manifests by tag, and by digest as registries write it.
-    manifests: BTreeMap<String, Bytes>,
+    kept: Kept,
+    habits: Habits,
     fault: Option<RegistryFault>,
+    /// Writes to come that will be done all the same.
+    allowed_writes: usize,
+    /// What the next write meets, and no other.
+    next_fault: Option<RegistryFault>,
+    /// Manifests that others push just before the next ones that clients push.
+    rivals: Vec<(String, Bytes)>,
+    /// The same, just after.
+    overwriters: Vec<(String, Bytes)>,
     asked: Vec<String>,
+    written: Vec<String>,
     /// What was sent as `Authorization`.
     logins: Vec<String>,
+}
+
+/// What kind of registry it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Habits {
+    /// It lists referrers, so many in each answer; none: it does not.
+    pub referrers_at_once: Option<usize>,
+    /// It knows versions and conditions.
+    pub conditional: bool,
+    /// Its lists never end.
+    pub endless_lists: bool,
 }
 
 /// How it misbehaves.
@@ -46,28 +70,82 @@ pub enum RegistryFault {
     Slow(Duration),
     /// The connection ends before any answer.
     Hangup,
+    /// Half of every blob and manifest, then the end of the connection.
+    Truncated,
+    /// Another status for whoever asks for referrers.
+    Referrers(u16),
+    /// Another status for whoever writes.
+    Writes(u16),
+    /// A manifest is taken and thrown away.
+    Forgets,
 }
 
 impl Registry {
+    /// One with these habits.
+    #[must_use]
+    pub fn with(habits: Habits) -> Self {
+        Self(Arc::new(Mutex::new(State { habits, ..State::default() })))
+    }
+
     /// `tag` means `manifest` from now on; what it meant before stays under its digest.
     pub fn push(&self, tag: &str, manifest: &[u8]) -> Sha256Digest {
-        let digest = Sha256Digest::of(manifest);
-        let bytes = Bytes::copy_from_slice(manifest);
-        let mut state = self.state();
-        state.manifests.insert(tag.to_owned(), bytes.clone());
-        state.manifests.insert(digest.to_oci(), bytes);
-        digest
+        self.state().kept.put(ANY, Some(tag), Bytes::copy_from_slice(manifest), OCI_MANIFEST)
+    }
+
+    /// What it keeps now.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        self.state().kept.clone()
+    }
+
+    /// Has `change` done to what it keeps.
+    pub fn change(&self, change: impl FnOnce(&mut Kept)) {
+        change(&mut self.state().kept);
+    }
+
+    /// Somebody else pushes `manifest` as `tag` just before the next manifest that a client
+    /// pushes under that tag.
+    pub fn rival(&self, tag: &str, manifest: impl Into<Bytes>) {
+        self.state().rivals.push((tag.to_owned(), manifest.into()));
+    }
+
+    /// The same, just after it.
+    pub fn overwrite_next(&self, tag: &str, manifest: impl Into<Bytes>) {
+        self.state().overwriters.push((tag.to_owned(), manifest.into()));
+    }
+
+    /// What kind of registry it is.
+    #[must_use]
+    pub fn habits(&self) -> Habits {
+        self.state().habits
     }
 
     /// Misbehaves from now on, or no more.
     pub fn spoil(&self, fault: Option<RegistryFault>) {
-        self.state().fault = fault;
+        self.spoil_after(0, fault);
+    }
+
+    /// The same, but the next `writes` writes are done.
+    pub fn spoil_after(&self, writes: usize, fault: Option<RegistryFault>) {
+        let mut state = self.state();
+        (state.fault, state.allowed_writes) = (fault, writes);
+    }
+
+    /// The next write meets a fault, and no other does.
+    pub fn spoil_once(&self, fault: RegistryFault) {
+        self.state().next_fault = Some(fault);
     }
 
     /// Every tag or digest asked for since this was called last.
     #[must_use]
     pub fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.state().asked)
+    }
+
+    /// Every tag or digest of a manifest that was pushed since this was called last.
+    #[must_use]
+    pub fn written(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().written)
     }
 
     /// Every login or token that was sent since this was called last.
@@ -80,37 +158,13 @@ impl Registry {
     #[must_use]
     pub fn over_http(&self) -> Loopback {
         let registry = self.clone();
-        Loopback::serve(move |request| registry.reply(request))
+        Loopback::serve(move |request: &Request| registry.reply(request))
     }
 
     fn ask(&self, reference: &str) -> (Option<Bytes>, Option<RegistryFault>) {
         let mut state = self.state();
         state.asked.push(reference.to_owned());
-        (state.manifests.get(reference).cloned(), state.fault.clone())
-    }
-
-    fn reply(&self, request: &Request) -> Reply {
-        let login = request.headers.get("authorization");
-        self.state().logins.extend(login.cloned());
-        let fault = self.state().fault.clone();
-        if let Some(RegistryFault::Token(reply)) = &fault {
-            if request.path.starts_with("/token") {
-                return reply.clone();
-            }
-            if !login.is_some_and(|login| login.starts_with("Bearer ")) {
-                let host = request.headers.get("host").cloned().unwrap_or_default();
-                let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"registry\"");
-                return Reply::new(401, Bytes::new()).with("www-authenticate", challenge);
-            }
-        }
-        if request.path.trim_end_matches('/') == "/v2" {
-            return Reply::new(200, "{}".into());
-        }
-        let Some((_, reference)) = request.path.rsplit_once("/manifests/") else {
-            return Reply::new(404, Bytes::new());
-        };
-        let (bytes, fault) = self.ask(reference);
-        manifest(bytes, fault)
+        (state.kept.manifest(ANY, reference).map(|(bytes, _)| bytes), state.fault.clone())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -118,68 +172,33 @@ impl Registry {
     }
 }
 
-fn manifest(bytes: Option<Bytes>, fault: Option<RegistryFault>) -> Reply {
-    let claimed = bytes.as_ref().map(|bytes| Sha256Digest::of(bytes));
-    let good = |bytes: Bytes, digest: Sha256Digest| {
-        let reply = Reply::new(200, bytes).with("docker-content-digest", digest.to_oci());
-        reply.with("content-type", "application/vnd.oci.image.manifest.v1+json")
-    };
-    match (fault, bytes, claimed) {
-        (Some(RegistryFault::Instead(other)), _, Some(claimed)) => good(other, claimed),
-        (Some(RegistryFault::Claims(digest)), Some(bytes), _) => good(bytes, digest),
-        (Some(RegistryFault::Endless), ..) => {
-            Reply { status: 200, headers: Vec::new(), body: Sending::Endless }
+impl State {
+    /// The fault that a write meets, if it meets one.
+    fn meet(&mut self) -> Option<RegistryFault> {
+        if let Some(fault) = self.next_fault.take() {
+            return Some(fault);
         }
-        (Some(RegistryFault::Slow(pause)), Some(bytes), _) => {
-            Reply { status: 200, headers: Vec::new(), body: Sending::Dripping(bytes, pause) }
+        if self.allowed_writes > 0 {
+            self.allowed_writes -= 1;
+            return None;
         }
-        (Some(RegistryFault::Status(status)), ..) => Reply::new(status, "{}".into()),
-        (Some(RegistryFault::Redirect(url)), ..) => Reply::new(307, Bytes::new()).with("location", url),
-        (Some(RegistryFault::Hangup), ..) => {
-            Reply { status: 200, headers: Vec::new(), body: Sending::Nothing }
-        }
-        (_, Some(bytes), Some(claimed)) => good(bytes, claimed),
-        (_, _, _) => Reply::new(404, "{}".into()),
+        self.fault.clone()
     }
-}
 
-#[async_trait]
-impl bulla::port::Registry for Registry {
-    async fn manifest(
-        &self,
-        repository: &RepositoryName,
-        wanted: &Wanted,
-    ) -> Result<Manifest, RegistryError> {
-        let asked = match wanted {
-            Wanted::Digest(digest) => digest.to_oci(),
-            Wanted::Tag(tag) => tag.to_string(),
-        };
-        let (bytes, fault) = self.ask(&asked);
-        let host = repository.host().unwrap_or_default().to_owned();
-        let reference = format!("{repository}{wanted}");
-        match (fault, bytes) {
-            (Some(RegistryFault::Instead(other)), _) => Ok(Manifest::new(other, None)),
-            (Some(RegistryFault::Endless), _) => {
-                Err(RegistryError::TooLarge { host, reference, limit: limits::MANIFEST_BYTES })
-            }
-            (Some(RegistryFault::Status(401 | 403) | RegistryFault::Token(_)), _) => {
-                Err(RegistryError::Unauthorised { host, reference })
-            }
-            (Some(RegistryFault::Status(404)), _) => Err(RegistryError::Unknown { host, reference }),
-            (Some(RegistryFault::Status(status)), _) => {
-                Err(RegistryError::Unexpected { host, reference, status })
-            }
-            (Some(RegistryFault::Hangup | RegistryFault::Redirect(_) | RegistryFault::Slow(_)), _) => {
-                Err(RegistryError::Unreachable { host, reason: "gone".to_owned() })
-            }
-            (Some(RegistryFault::Claims(digest)), Some(bytes)) => Err(RegistryError::Mismatch {
-                host,
-                reference,
-                computed: Sha256Digest::of(&bytes).to_oci(),
-                expected: digest.to_oci(),
-            }),
-            (_, Some(bytes)) => Ok(Manifest::new(bytes, None)),
-            (_, None) => Err(RegistryError::Unknown { host, reference }),
+    /// What others push just before.
+    fn admit_rivals(&mut self, tag: &str) {
+        Self::admit(&mut self.rivals, &mut self.kept, tag);
+    }
+
+    /// What others push just after.
+    fn admit_overwriters(&mut self, tag: &str) {
+        Self::admit(&mut self.overwriters, &mut self.kept, tag);
+    }
+
+    fn admit(rivals: &mut Vec<(String, Bytes)>, kept: &mut Kept, tag: &str) {
+        if let Some(at) = rivals.iter().position(|(name, _)| name == tag) {
+            let (tag, manifest) = rivals.remove(at);
+            kept.put(ANY, Some(&tag), manifest, OCI_MANIFEST);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read as _, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +30,8 @@ pub struct Request {
     pub path: String,
     /// Headers, their names in small letters.
     pub headers: BTreeMap<String, String>,
+    /// The body, if its length was said.
+    pub body: Bytes,
 }
 
 /// What it gets.
@@ -123,7 +125,8 @@ fn exchange(connection: &TcpStream, answer: &dyn Fn(&Request) -> Reply) {
 }
 
 fn read(connection: &TcpStream) -> Option<Request> {
-    let mut lines = BufReader::new(connection).lines().map_while(Result::ok);
+    let mut reader = BufReader::new(connection);
+    let mut lines = reader.by_ref().lines().map_while(Result::ok);
     let first = lines.next()?;
     let mut words = first.split(' ');
     let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
@@ -131,7 +134,11 @@ fn read(connection: &TcpStream) -> Option<Request> {
         let (name, value) = line.split_once(':')?;
         Some((name.to_ascii_lowercase(), value.trim().to_owned()))
     });
-    Some(Request { method, path, headers: headers.collect() })
+    let headers: BTreeMap<_, _> = headers.collect();
+    let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let mut body = Vec::new();
+    reader.take(length).read_to_end(&mut body).ok()?;
+    Some(Request { method, path, headers, body: body.into() })
 }
 
 fn send(mut connection: &TcpStream, reply: &Reply) -> std::io::Result<()> {

@@ -159,6 +159,71 @@ pub async fn no_reads_across_repositories(place: &dyn Place) {
 
 /// Sealed online keys: compare and swap on the generation, durable, also before the first
 /// publication, and of any length.
+pub async fn names_with_keys(place: &dyn Place) {
+    let mut store = place.open().await;
+    let names: Vec<_> = ["a", "a/b", "a0", "b"].map(name).into();
+    assert!(store.with_online_keys(None, 10).await.unwrap().is_empty());
+    for repository in names.iter().rev() {
+        store.set_online_keys(repository, None, Bytes::from_static(b"sealed")).await.unwrap();
+    }
+    // Keys of a repository that exists, and of one that was removed and left them.
+    let last = publish_run(&*store, &names[1], None, 1..=2, Shape::default()).await;
+    let mut gone = removal(&names[1], last.token, 3);
+    gone.keeps_keys = true;
+    store.remove(gone).await.unwrap();
+    publish_run(&*store, &names[3], None, 1..=1, Shape::default()).await;
+    for _ in 0..2 {
+        let mut found: Vec<RepositoryName> = Vec::new();
+        loop {
+            let page = store.with_online_keys(found.last(), 1).await.unwrap();
+            if page.is_empty() {
+                break;
+            }
+            found.extend(page);
+        }
+        assert_eq!(found, names);
+        assert_eq!(store.with_online_keys(None, 3).await.unwrap(), names[..3]);
+        store = place.reopen(store).await;
+    }
+}
+
+/// Values of every length come back in the form in which they are stored, or can be unpacked.
+pub async fn stored_forms(place: &dyn Place) {
+    let mut store = place.open().await;
+    let repository = name("example.com/forms");
+    let mut token = None;
+    for (number, large) in (1..).zip([100, 4_096, 4_097, 300_000]) {
+        let shape = Shape { large, salt: 5 };
+        token = Some(publish_run(&*store, &repository, token, number..=number, shape).await.token);
+    }
+    for _ in 0..2 {
+        for (number, large) in (1..).zip([100, 4_096, 4_097, 300_000]) {
+            let value = target(&repository, number, Shape { large, salt: 5 });
+            let digest = Sha256Digest::of(&value);
+            let length = store.length(&repository, digest).await.unwrap();
+            assert_eq!(length, Some(u64::try_from(value.len()).unwrap()), "{large}");
+            let stored = store.stored(&repository, digest).await.unwrap().unwrap();
+            if stored.is_gzip {
+                assert!(
+                    stored.bytes.starts_with(&[0x1f, 0x8b]) && stored.bytes.len() < value.len(),
+                    "{large}"
+                );
+            } else {
+                assert_eq!(stored.bytes, value, "{large}");
+            }
+            assert_eq!(store.by_digest(&repository, digest).await.unwrap(), Some(value), "{large}");
+        }
+        let (other, absent) = (name("example.com/other"), Sha256Digest::of(b"nothing"));
+        let there = Sha256Digest::of(&target(&repository, 4, Shape { large: 300_000, salt: 5 }));
+        for (repository, digest) in [(&other, there), (&repository, absent)] {
+            assert_eq!(store.length(repository, digest).await.unwrap(), None);
+            assert!(store.stored(repository, digest).await.unwrap().is_none());
+        }
+        assert_sound(&*store).await;
+        store = place.reopen(store).await;
+    }
+}
+
 pub async fn online_keys(place: &dyn Place) {
     let mut store = place.open().await;
     let repository = name("example.com/keys");

@@ -175,7 +175,13 @@ impl Thief {
         let described: MetaInfo = sealed.describe();
         self.add(RoleName::Snapshot, number, sealed.into_bytes());
         let number = Version::new(version).unwrap();
-        let timestamp = Timestamp { version: number, expires, snapshot: described, extra: Object::new() };
+        let timestamp = Timestamp {
+            version: number,
+            expires,
+            snapshot: described,
+            signed_at: None,
+            extra: Object::new(),
+        };
         let signers: [&dyn Signer; 1] = [&self.keys.timestamp];
         let sealed = Draft::new(dialect, timestamp).sign_to_seal(&signers, &root.timestamp, &root.keys);
         self.add(RoleName::Timestamp, number, sealed.unwrap().into_bytes());

@@ -103,6 +103,14 @@ impl TrustStore for Gated {
         self.inner.set_online_keys(repository, expected, sealed).await
     }
 
+    async fn with_online_keys(
+        &self,
+        after: Option<&RepositoryName>,
+        max: usize,
+    ) -> Result<Vec<RepositoryName>, StoreError> {
+        self.inner.with_online_keys(after, max).await
+    }
+
     async fn open_requests(&self, repository: &RepositoryName) -> Result<Vec<OpenRequest>, StoreError> {
         self.inner.open_requests(repository).await
     }

@@ -1,7 +1,7 @@
 //! The project's benchmark: `bullad` beside what bounds it, in one interleaved run.
 //!
 //! ```text
-//! cargo run --release -p bulla-tests --bin bench -- [publish|read|memory|verify|notary|cost|all] [--seconds N] [--rounds N] [--publishers N]
+//! cargo run --release -p bulla-tests --bin bench -- [publish|read|memory|verify|verdict|notary|cost|all] [--seconds N] [--rounds N] [--publishers N]
 //! ```
 //!
 //! It starts and stops everything itself, on free ports of the loopback interface and in a
@@ -21,6 +21,7 @@ mod raw_log;
 mod read;
 mod sections;
 mod table;
+mod verdict;
 mod verify;
 mod workload;
 
@@ -42,14 +43,14 @@ pub struct Plan {
     publishers: Option<usize>,
 }
 
-const SECTIONS: [&str; 6] = ["publish", "read", "memory", "verify", "notary", "cost"];
+const SECTIONS: [&str; 7] = ["publish", "read", "memory", "verify", "verdict", "notary", "cost"];
 
 fn main() -> ExitCode {
     let plan = match Plan::read(env::args().skip(1)) {
         Ok(plan) => plan,
         Err(message) => {
             eprintln!(
-                "{message}\nhint: bench [publish|read|memory|verify|notary|cost|all] [--seconds N] [--rounds N] [--publishers N]"
+                "{message}\nhint: bench [publish|read|memory|verify|verdict|notary|cost|all] [--seconds N] [--rounds N] [--publishers N]"
             );
             return ExitCode::from(2);
         }
@@ -77,6 +78,10 @@ fn run(plan: &Plan) -> io::Result<Table> {
         let folder = folder.path().join(section);
         std::fs::create_dir_all(&folder)?;
         eprintln!("{section} ...");
+        if section == "verdict" {
+            verdict::verdict(plan, &bullad, &release.join("bulla"), &folder, &mut table)?;
+            continue;
+        }
         runtime.block_on(async {
             match section.as_str() {
                 "publish" => sections::publish(plan, &bullad, &folder, &mut table).await,
