@@ -29,6 +29,9 @@ pub struct ConfigFile {
     pub plain_http: Vec<String>,
     /// How answers are written.
     pub output: Option<OutputFormat>,
+    /// Whether `sign` and `attest` write to the registry as well, for cosign and podman. They do
+    /// unless it says `false`, for those who may not write there.
+    pub registry_signature: Option<bool>,
 }
 
 impl ConfigFile {

@@ -70,6 +70,15 @@ impl Mode {
     }
 }
 
+impl From<Dialect> for Mode {
+    fn from(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Tuf1 => Self::Spec,
+            Dialect::Notary1 => Self::Legacy,
+        }
+    }
+}
+
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -109,6 +109,12 @@ impl Settings {
         self.args.output.or(self.file.output).unwrap_or_default()
     }
 
+    /// Whether the registry is written to wherever something is signed.
+    #[must_use]
+    pub fn signs_in_registry(&self) -> bool {
+        self.file.registry_signature.unwrap_or(true)
+    }
+
     /// The keys of the home and what they need; no network. `replacement` is the file with a
     /// passphrase that replaces another.
     #[must_use]

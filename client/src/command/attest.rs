@@ -70,7 +70,7 @@ impl Args {
             unbound: self.unbound,
             signer: self.signer,
             keep: self.keep,
-            in_registry: !self.no_registry_signature,
+            in_registry: !self.no_registry_signature && context.settings.signs_in_registry(),
             dry_run: self.dry_run,
         };
         let busy = context.output.busy("attesting");

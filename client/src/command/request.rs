@@ -134,15 +134,25 @@ impl Which {
             let export = RequestExport::parse(&read(path, limits::EXPORT_BYTES)?)?;
             let world = context.settings.world(&export.request.repository)?;
             let judged = flow::from_file(world.ports(), export).await?;
-            return Ok((world, judged));
+            return in_its_mode(context, world, judged);
         }
         let (Some(repository), Some(id)) = (&self.repository, self.id) else {
             return Err(NothingNamed.into());
         };
         let world = context.settings.world(repository)?;
         let judged = flow::from_server(world.ports(), repository, id).await?;
-        Ok((world, judged))
+        in_its_mode(context, world, judged)
     }
+}
+
+/// Before the first root there is no pin that tells the mode, but the request does.
+fn in_its_mode(context: &Context, world: World, judged: Judged) -> anyhow::Result<(World, Judged)> {
+    let request = judged.open.request();
+    let mode = Mode::from(request.dialect);
+    if context.settings.mode(&request.repository)? == mode {
+        return Ok((world, judged));
+    }
+    Ok((context.settings.world_in(&request.repository, mode)?, judged))
 }
 
 impl SignArgs {

@@ -56,6 +56,10 @@ struct InRegistry {
 }
 
 impl InRegistry {
+    fn is_wanted(&self, context: &Context) -> bool {
+        !self.no_registry_signature && context.settings.signs_in_registry()
+    }
+
     fn annotations(&self) -> BTreeMap<String, String> {
         self.annotation.iter().map(|Annotation(name, value)| (name.clone(), value.clone())).collect()
     }
@@ -74,7 +78,7 @@ impl Args {
             signer: self.signer,
             platforms: self.platforms,
             how: self.asking.how(),
-            in_registry: (!self.in_registry.no_registry_signature).then(|| self.in_registry.annotations()),
+            in_registry: self.in_registry.is_wanted(context).then(|| self.in_registry.annotations()),
             policy,
         };
         let signed = match sign(world.ports(), &request).await {

@@ -26,7 +26,8 @@ pub struct LimitsConfig {
     /// times as much, while parts are put together and compressed.
     pub total_body_bytes: usize,
     /// Bytes of target files that are held for readers at the same time, those up to 64 KiB not
-    /// counted. Default 256 MiB. Who does not fit waits, for `request_time` at most.
+    /// counted. Default 256 MiB. Who does not fit waits, for `request_time` at most, and then has
+    /// as long again to take the file: whoever takes it slowly would keep it from all others.
     pub total_target_bytes: usize,
     /// Parts of one publish. Default 64.
     pub parts: usize,

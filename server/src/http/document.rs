@@ -16,7 +16,6 @@ use tower_http::compression::{Compression, CompressionLevel};
 
 use super::conditional;
 use crate::lookup::Found;
-use crate::store::StoredValue;
 
 /// Smaller bodies are not worth compressing.
 const COMPRESSED: u64 = 1024;
@@ -44,22 +43,20 @@ pub(super) fn known(digest: &Sha256Digest, headers: &HeaderMap, cache: HeaderVal
     Some(tagged(response, Some(etag), cache))
 }
 
-/// A value in the form in which it is stored. The tag names the value.
+/// `body` is the value of this digest in the form in which it is stored: `is_gzip` tells. The tag
+/// names the value.
 pub(super) fn write_stored(
-    stored: StoredValue,
+    body: Body,
+    is_gzip: bool,
     digest: &Sha256Digest,
     media_type: HeaderValue,
     cache: HeaderValue,
 ) -> Response {
-    let mut response = Response::new(Body::from(stored.bytes));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, media_type);
-    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    if stored.is_gzip {
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
     let mut response = tagged(response, conditional::etag(digest), cache);
-    if stored.is_gzip {
+    if is_gzip {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         weaken(&mut response);
     }
     response

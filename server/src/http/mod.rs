@@ -6,6 +6,7 @@ mod conditional;
 mod document;
 mod extract;
 pub(crate) mod health;
+mod held;
 pub(crate) mod middleware;
 pub(crate) mod notary;
 mod problem;

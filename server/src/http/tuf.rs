@@ -8,6 +8,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use bulla_keys_schema::dialect::Dialect;
@@ -21,6 +22,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::document::{self, compress};
 use super::extract::{self, Wanted};
+use super::held;
 use super::middleware::message;
 use crate::app::App;
 use crate::auth::{AuthError, Right};
@@ -34,6 +36,7 @@ pub(crate) const PREFIX: &str = "/tuf/";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
@@ -133,7 +136,7 @@ async fn metadata(
 }
 
 /// The bytes of the first repository that has them. Large ones wait for memory, which is theirs
-/// until the client has taken them; nothing is read for a client that has them already.
+/// until the client has taken them or its time is over; nothing is read for a client that has them already.
 async fn target(
     app: &App,
     list: Vec<(RepositoryName, Sha256Digest)>,
@@ -149,33 +152,43 @@ async fn target(
             None => {
                 let memory = app.reserve_read(length).await;
                 let packed = document::takes_gzip(headers);
-                let Some(stored) = lookup::stored(&*app.store, &repository, digest, packed).await? else {
+                let Some((stored, memory)) = read(app, repository, digest, packed, memory).await? else {
                     continue;
                 };
-                let stored = StoredValue { bytes: held(stored.bytes, memory), ..stored };
-                document::write_stored(stored, &digest, BYTES, immutable(app))
+                let length = HeaderValue::from(stored.bytes.len());
+                let body = match memory {
+                    Some(memory) => held::body(stored.bytes, memory, app.limits.request_time),
+                    None => Body::from(stored.bytes),
+                };
+                let mut response =
+                    document::write_stored(body, stored.is_gzip, &digest, BYTES, immutable(app));
+                response.headers_mut().insert(header::CONTENT_LENGTH, length);
+                response
             }
         };
         response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        // A cache that is told "not modified" must still know what the form depends on.
+        response.headers_mut().insert(header::VARY, ACCEPT_ENCODING);
         return Ok(response);
     }
     Ok(not_found())
 }
 
-/// Bytes that give their memory back when the last part of them was sent.
-fn held(bytes: Bytes, memory: Option<OwnedSemaphorePermit>) -> Bytes {
-    struct Held(Bytes, #[expect(dead_code, reason = "kept until the bytes are gone")] OwnedSemaphorePermit);
-
-    impl AsRef<[u8]> for Held {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-
-    match memory {
-        Some(memory) => Bytes::from_owner(Held(bytes, memory)),
-        None => bytes,
-    }
+/// Reads on a task of its own, which keeps its memory to its end: a client that hangs up does not
+/// stop a thread that reads and unpacks, and could begin the next one at once.
+async fn read(
+    app: &App,
+    repository: RepositoryName,
+    digest: Sha256Digest,
+    packed: bool,
+    memory: Option<OwnedSemaphorePermit>,
+) -> Result<Option<(StoredValue, Option<OwnedSemaphorePermit>)>, StoreError> {
+    let store = Arc::clone(&app.store);
+    let work = async move {
+        let found = lookup::stored(&*store, &repository, digest, packed).await?;
+        Ok(found.map(|stored| (stored, memory)))
+    };
+    tokio::spawn(work).await.map_err(|_| StoreError::Closed)?
 }
 
 fn is_spec(head: &Arc<Head>) -> bool {

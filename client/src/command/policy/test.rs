@@ -30,6 +30,10 @@ impl Args {
         for path in self.files()? {
             let unusable = |reason: Reason| UnusableTests { path: path.clone(), reason };
             let text = file::read(&path, FILE_BYTES).map_err(|reason| unusable(Reason::File { reason }))?;
+            // What was cut off is not tried, and may be the test that fails.
+            if text.len() > FILE_BYTES {
+                return Err(unusable(Reason::TooLarge).into());
+            }
             let suite = Suite::parse(&text).map_err(|error| unusable(error.into()))?;
             let folder = path.parent().unwrap_or(Path::new(""));
             let own =
@@ -122,4 +126,6 @@ enum Reason {
     Nothing,
     #[error(transparent)]
     Policy(Box<UnusablePolicy>),
+    #[error("it has more than {FILE_BYTES} bytes")]
+    TooLarge,
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::key::{Fingerprint, HeldRole, KeyName};
 use bulla_keys_schema::names::RoleName;
 use bulla_keys_schema::request::SignatureFile;
@@ -85,10 +84,7 @@ fn pin_first_root(ports: Ports<'_>, judged: &Judged) -> Result<(), RequestError>
     let (None, Some(count)) = (&judged.current, root.and_then(|root| root.counts.first())) else {
         return Ok(());
     };
-    let mode = match request.dialect {
-        Dialect::Notary1 => Mode::Legacy,
-        Dialect::Tuf1 => Mode::Spec,
-    };
+    let mode = Mode::from(request.dialect);
     let fingerprints: Vec<Fingerprint> = count.signed.union(&count.missing).copied().collect();
     let root = PinnedRoot::Keys { fingerprints, threshold: count.threshold };
     let pin = Pin { scope: Scope::Repository(request.repository.clone()), mode, root, server: None };
