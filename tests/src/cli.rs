@@ -68,6 +68,18 @@ impl Cli {
         self
     }
 
+    /// Asks it to write nothing to registries: one that only serves files takes nothing.
+    ///
+    /// # Panics
+    /// The configuration cannot be written.
+    #[must_use]
+    pub fn leaving_registries_alone(self) -> Self {
+        std::fs::create_dir_all(self.home("")).expect("a home can be made");
+        let says = "registry-signature = false\n";
+        std::fs::write(self.home("config.toml"), says).expect("a file can be written");
+        self
+    }
+
     /// A path in its home.
     pub fn home(&self, path: &str) -> PathBuf {
         self.folder.path().join("home").join(path)

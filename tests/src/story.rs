@@ -33,7 +33,7 @@ impl Story {
     pub fn begin() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let server = Bullad::start(folder.path());
-        let admin = server.user();
+        let admin = server.user().leaving_registries_alone();
         let manifests = folder.path().join("registry/v2/team/app/manifests");
         std::fs::create_dir_all(&manifests).expect("a folder can be made");
         let registry = StaticFiles::serve(&folder.path().join("registry"));
@@ -96,7 +96,7 @@ impl Story {
     /// A key or the pin is refused.
     #[must_use]
     pub fn user(&self, keys: &[&str]) -> Cli {
-        let user = self.server.user();
+        let user = self.server.user().leaving_registries_alone();
         let root = expect(&self.admin, 0, &["inspect", &self.name]).json();
         let root = root["root_sha256"].as_str().expect("a digest").to_owned();
         expect(&user, 0, &["trust", "add", &self.name, "--root-sha256", &root]);

@@ -126,6 +126,12 @@ fn a_file_that_tests_nothing_or_is_gone_does_not_pass() {
     std::os::unix::fs::symlink("moved.toml", folder.join("three.toml")).unwrap();
     let ran = run();
     assert!(ran.code == 3 && ran.stderr.contains("three.toml"), "{ran:?}");
+    fs::remove_file(folder.join("three.toml")).unwrap();
+    // The second case would fail, and stands behind what is read of the file.
+    let wrong = case.replace("'allow'", "'deny'\ncheck = 'tag.unknown'");
+    let far = "#".repeat(1024 * 1024);
+    write(&user, "tests/one.toml", &format!("tests = 1\npolicy = '../policy.toml'\n{case}{far}\n{wrong}"));
+    assert_eq!(run().code, 3);
 }
 
 #[test]

@@ -208,7 +208,7 @@ impl Site {
     fn begin() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = Bullad::start(folder.path());
-        let admin = server.user();
+        let admin = server.user().leaving_registries_alone();
         let manifests = folder.path().join("registry/v2/team/app/manifests");
         std::fs::create_dir_all(&manifests).unwrap();
         let registry = StaticFiles::serve(&folder.path().join("registry"));

@@ -6,8 +6,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use bulla_keys_schema::names::RepositoryName;
+use bulla_server::store::TrustStore as _;
+use bulla_server::store::embedded::{EmbeddedStore, Options};
+use bulla_server::vault::{Kek, Keyring, OnlineKeys, Vault};
 use bulla_tests::crash::{Cut, READY, Running, copy_folder, powercut, strace};
 use bulla_tests::crash_server::known::Known;
 use bulla_tests::crash_server::{Event, KEK, can_start, events, is_answer};
@@ -37,6 +42,9 @@ const WRITING: [&str; 14] = [
 /// Those of sled on its file. Its threads make them, so the main thread's, which come first,
 /// would hide them: they are counted alone as well.
 const INDEX_WRITING: [&str; 5] = ["write", "pwrite64", "fsync", "fdatasync", "sync_file_range"];
+
+/// Repositories whose online keys are resealed.
+const RESEALED: u64 = 150;
 
 fn writer() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_server-writer"))
@@ -185,13 +193,16 @@ async fn power_cuts() {
     for (chain, (model, large)) in (0_u64..).zip(chains) {
         let folder = TempDir::new().unwrap();
         let mut known = Known::default();
+        let mut patience = 1_u32;
         let mut before: Option<PathBuf> = None;
         for round in 0..cuts.div_ceil(4) {
             let seed = chain * 1_000 + round;
             // Every other time only what was synced in this very run counts as synced.
             let model = if round % 2 == 0 { model } else { model.to_ascii_lowercase() };
             let left = folder.path().join(format!("left-{round}"));
-            let after = moment(seed, 200, 1_000);
+            // A busy machine acknowledges nothing so soon.
+            let after = moment(seed, 200, 1_000) * if known.acks.is_empty() { patience } else { 1 };
+            patience = (patience * 4).min(16);
             let cut = Cut { tool: &tool, model, seed, after, before: before.as_deref() };
             let mut mounted = PathBuf::new();
             let found = cut.run(&left, &writer(), |mount| {
@@ -335,6 +346,86 @@ fn a_failed_first_sync_of_the_journal_ends_the_start() {
         assert!(started_normally(&data), "{error}: it starts no more");
         check(&data);
     }
+}
+
+/// Killed between two records while all online keys are sealed under another key-encryption key:
+/// with both keys everything opens, and the next start goes on where this one ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_online_keys_are_resealed() {
+    let folder = TempDir::new().unwrap();
+    let (kek, old) = (folder.path().join("kek"), folder.path().join("kek.old"));
+    private_file(&kek, &"22".repeat(32));
+    private_file(&old, KEK);
+    let open = |data: &Path| Arc::new(EmbeddedStore::open(data, &Options::default()).unwrap());
+    let ring = |current: &Path, old: &[&Path]| {
+        let old = old.iter().map(|path| Kek::from_file(path).unwrap()).collect();
+        Keyring::new(Kek::from_file(current).unwrap(), old)
+    };
+    let before = folder.path().join("before/data");
+    std::fs::create_dir_all(before.parent().unwrap()).unwrap();
+    let store = open(&before);
+    let vault = Vault::new(ring(&old, &[]), store.clone());
+    let mut keys = BTreeMap::new();
+    for number in 0..RESEALED {
+        let name: RepositoryName = format!("r.io/app-{number}").parse().unwrap();
+        let made = vault.get_or_make(&name).await.unwrap();
+        keys.insert(name, prints(&made));
+    }
+    store.close().await.unwrap();
+    drop((vault, store));
+
+    // The port is taken, so a start that comes through ends by itself, after the resealing.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (mut kills, mut partly) = (0, 0);
+    for (call, when) in [("fdatasync", 1), ("fdatasync", 2), ("fdatasync", 3), ("fdatasync", 4)]
+        .into_iter()
+        .chain((2..40).step_by(4).map(|when| ("pwrite64", when)))
+    {
+        let round = folder.path().join("round");
+        copy_folder(&folder.path().join("before"), &round);
+        let (data, config) = (round.join("data"), round.join("bullad.toml"));
+        let [data_text, kek_text, old_text] = [&data, &kek, &old].map(|path| path.display().to_string());
+        let text = format!(
+            "[server]\nlisten = \"{}\"\n[store]\ndata = \"{data_text}\"\n[vault]\n\
+             key_file = \"{kek_text}\"\nold_key_file = \"{old_text}\"\n",
+            taken.local_addr().unwrap()
+        );
+        std::fs::write(&config, text).unwrap();
+        let inject = format!("inject={call}:signal=SIGKILL:when={when}");
+        let trace = format!("trace={call}");
+        let args = ["-o", "/dev/null", "-e", &trace, "-e", &inject];
+        let Some(mut command) = strace(&args, &program("bullad")) else { return };
+        command.args(["serve", "--config"]).arg(&config);
+        let (status, _) = Running::start(command).wait();
+        kills += i32::from(status.code() != Some(1));
+
+        let store = open(&data);
+        assert_eq!(store.went_back(), None);
+        let both = Vault::new(ring(&kek, &[&old]), store.clone());
+        let mut done = 0;
+        for (name, before) in &keys {
+            let found = both.get(name).await.unwrap().unwrap();
+            assert_eq!(prints(&found), *before, "{call} {when}: {name}");
+            done += found.generation - 1;
+        }
+        partly += i32::from((1..RESEALED).contains(&done));
+        let resealed = both.reseal().await.unwrap();
+        assert_eq!((resealed.resealed, resealed.kept), (RESEALED - done, done), "{call} {when}");
+        let new = Vault::new(ring(&kek, &[]), store.clone());
+        for (name, before) in &keys {
+            assert_eq!(prints(&new.get(name).await.unwrap().unwrap()), *before, "{call} {when}: {name}");
+        }
+        store.close().await.unwrap();
+        drop((both, new, store));
+        check(&data);
+        std::fs::remove_dir_all(&round).unwrap();
+    }
+    eprintln!("killed {kills} times while {RESEALED} were resealed, {partly} times between two of them");
+    assert!(kills > 2 && partly > 0, "{kills} kills, {partly} between two records");
+}
+
+fn prints(keys: &OnlineKeys) -> Vec<String> {
+    keys.sets.iter().flat_map(|set| set.fingerprints()).map(|print| print.to_string()).collect()
 }
 
 /// What became of every publish of one `server-writer`.

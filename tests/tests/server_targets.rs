@@ -3,8 +3,9 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::limits;
@@ -17,6 +18,8 @@ use bulla_tests::server::{BEGIN, Setup, TestServer, Upload, problem};
 use reqwest::{Client, Method, Response};
 
 const REPOSITORY: &str = "r.io/app";
+/// A file that several readers share memory for.
+const FILE_BYTES: usize = 1024 * 1024;
 
 /// Something like a report: long, and alike in all places.
 fn report(length: usize, salt: u8) -> Vec<u8> {
@@ -39,6 +42,12 @@ fn header<'a>(response: &'a Response, name: &str) -> &'a str {
 
 fn url_of(bytes: &[u8]) -> String {
     format!("/tuf/{REPOSITORY}/targets/att/{}.abc.vulns.0123.json", Sha256Digest::of(bytes))
+}
+
+/// Where a value lies.
+fn blob(data: &Path, bytes: &[u8]) -> PathBuf {
+    let name = Sha256Digest::of(bytes).to_string();
+    data.join("blobs").join(&name[..2]).join(&name[2..4]).join(&name)
 }
 
 async fn embedded(data: &Path, limits: LimitsConfig) -> TestServer {
@@ -68,8 +77,7 @@ async fn the_largest_file_is_stored_small_and_served_as_it_came() {
     let digest = Sha256Digest::of(&file);
     let token = publish(&server, &mut publisher, &first.token, "v1", &file).await;
 
-    let name = digest.to_string();
-    let path = data.join("blobs").join(&name[..2]).join(&name[2..4]).join(&name);
+    let path = blob(&data, &file);
     let on_disk = std::fs::read(&path).expect("it has its file");
     assert!(on_disk.len() < file.len() / 5, "{} bytes", on_disk.len());
 
@@ -91,7 +99,7 @@ async fn the_largest_file_is_stored_small_and_served_as_it_came() {
 
     for tag in [format!("\"{digest}\""), format!("W/\"{digest}\"")] {
         let known = server.send(server.request(Method::GET, &url).header("if-none-match", tag)).await;
-        assert_eq!(known.status(), 304);
+        assert_eq!((known.status().as_u16(), header(&known, "vary")), (304, "accept-encoding"));
         assert!(known.bytes().await.expect("a body").is_empty());
     }
     let head = server.send(server.request(Method::HEAD, &url)).await;
@@ -229,6 +237,67 @@ async fn readers_of_large_files_share_memory_and_get_it_back() {
         assert!(began.elapsed().as_secs() < 10, "{} of 300", server.app.reads.available_permits());
         tokio::task::yield_now().await;
     }
+}
+
+/// A server with one file, and room for one reader of it at a time.
+async fn with_one_reader(folder: &Path, request_time: Duration) -> (TestServer, Vec<u8>) {
+    let limits = LimitsConfig { total_target_bytes: FILE_BYTES, request_time, ..LimitsConfig::default() };
+    let server = embedded(&folder.join("data"), limits).await;
+    let (mut publisher, first) = publisher::create(&server, REPOSITORY).await;
+    let file = report(FILE_BYTES, 6);
+    publish(&server, &mut publisher, &first.token, "v1", &file).await;
+    (server, file)
+}
+
+async fn permits_become(server: &TestServer, wanted: usize) {
+    let began = std::time::Instant::now();
+    while server.app.reads.available_permits() != wanted {
+        let now = server.app.reads.available_permits();
+        assert!(began.elapsed().as_secs() < 20, "{now} instead of {wanted}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Who asks and hangs up, again and again, must not have more read at once than there is memory
+/// for: a thread that reads goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_hangs_up_gives_no_memory_back_before_the_reading_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, file) = with_one_reader(folder.path(), Duration::from_secs(60)).await;
+    let path = blob(&folder.path().join("data"), &file);
+    let content = std::fs::read(&path).expect("it has its file");
+    std::fs::remove_file(&path).expect("removed");
+    // Whoever opens a pipe to read it waits until somebody opens it to write.
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+    let mut connection = TcpStream::connect(server.address).expect("it listens");
+    let head = format!("GET {} HTTP/1.1\r\nhost: localhost\r\n\r\n", url_of(&file));
+    connection.write_all(head.as_bytes()).expect("sent");
+    permits_become(&server, 0).await;
+    drop(connection);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(server.app.reads.available_permits(), 0, "it still reads");
+    drop(std::fs::OpenOptions::new().write(true).open(&path).expect("somebody reads"));
+    permits_become(&server, FILE_BYTES / 1024).await;
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::write(&path, content).expect("written");
+    assert!(server.get(&url_of(&file)).await.bytes().await.expect("a body") == file);
+}
+
+/// One client of HTTP/2 that never opens its window is alive, and asks for nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_nothing_does_not_keep_the_memory_from_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, file) = with_one_reader(folder.path(), Duration::from_secs(2)).await;
+    let window = 1024;
+    let idle = Client::builder().no_proxy().http2_prior_knowledge().http2_initial_stream_window_size(window);
+    let idle = idle.build().expect("a client");
+    let held = idle.get(server.url(&url_of(&file))).send().await.expect("an answer");
+    assert_eq!(held.status(), 200);
+    assert_eq!(server.app.reads.available_permits(), 0);
+    // The connection lives: others are answered on it, and get the memory when the time is over.
+    permits_become(&server, FILE_BYTES / 1024).await;
+    assert!(server.get(&url_of(&file)).await.bytes().await.expect("a body") == file);
+    assert!(held.bytes().await.is_err(), "nobody takes a part for the whole");
 }
 
 #[tokio::test]

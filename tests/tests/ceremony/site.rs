@@ -27,7 +27,7 @@ impl Site {
     pub fn new(options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = Bullad::start(folder.path());
-        let (alice, bob) = (server.user(), server.user());
+        let (alice, bob) = (server.user().leaving_registries_alone(), server.user());
         let carol = Cli::new(program("bulla").to_str().unwrap()).with("BULLA_PASSPHRASE", PASSPHRASE);
         let manifests = folder.path().join("registry/v2/team/app/manifests");
         std::fs::create_dir_all(&manifests).unwrap();

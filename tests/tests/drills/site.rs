@@ -13,9 +13,9 @@ use bulla_keys_schema::metadata::MetaInfo;
 use bulla_keys_schema::time::UtcTime;
 use bulla_tests::cli::PASSPHRASE;
 use bulla_tests::notary::Notary;
-use bulla_tests::peers::static_files::StaticFiles;
 use bulla_tests::peers::{ForeignClient, Repository, debian};
 use bulla_tests::programs::{Bullad, program};
+use bulla_tests::simulator::{Loopback, Registry};
 use bytes::Bytes;
 use reqwest::{Certificate, Client};
 use tempfile::TempDir;
@@ -35,7 +35,7 @@ pub struct Site {
     /// The commands that started it, where the drill does.
     served: Option<Block>,
     variables: BTreeMap<String, String>,
-    _registry: StaticFiles,
+    _registry: Loopback,
     folder: TempDir,
 }
 
@@ -51,19 +51,17 @@ impl Site {
     /// The same, where the drill starts the server.
     pub fn without_server(drill: &str, mode: Mode) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let manifests = folder.path().join("registry/v2/team/app/manifests");
-        fs::create_dir_all(&manifests).unwrap();
+        let registry = Registry::default();
         for tag in TAGS {
-            fs::write(manifests.join(tag), manifest(tag)).unwrap();
+            registry.push(tag, &manifest(tag));
         }
         for (file, of) in [("bin/bulla", "bulla"), ("bin/bullad", "bullad")] {
             fs::create_dir_all(folder.path().join("bin")).unwrap();
             symlink(program(of), folder.path().join(file)).unwrap();
         }
         fs::create_dir(folder.path().join("share")).unwrap();
-        let registry = StaticFiles::serve(&folder.path().join("registry"));
-        let host = registry.url("").trim_start_matches("http://").trim_end_matches('/').to_owned();
-        let name = format!("{host}/team/app");
+        let registry = registry.over_http();
+        let name = format!("{}/team/app", registry.host());
         let path = format!("{}:{}", folder.path().join("bin").display(), std::env::var("PATH").unwrap());
         let share = folder.path().join("share").display().to_string();
         let variables = [

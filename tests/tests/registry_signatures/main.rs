@@ -3,6 +3,7 @@
 
 mod desk;
 mod faults;
+mod hostile;
 mod lists;
 mod program;
 
