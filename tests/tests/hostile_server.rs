@@ -112,8 +112,10 @@ struct Attack {
     moved: &'static [&'static str],
 }
 
-const ONLINE: &[&str] = &["timestamp.json", "snapshot.json"];
-const UP_TO_RELEASES: &[&str] = &["timestamp.json", "snapshot.json", "releases.role"];
+/// A new timestamp, and when it was seen.
+const TIMESTAMP: &[&str] = &["timestamp.json", "timestamp.seen"];
+const ONLINE: &[&str] = &["timestamp.json", "timestamp.seen", "snapshot.json"];
+const UP_TO_RELEASES: &[&str] = &["timestamp.json", "timestamp.seen", "snapshot.json", "releases.role"];
 
 const ATTACKS: &[Attack] = &[
     Attack {
@@ -254,7 +256,7 @@ const ATTACKS: &[Attack] = &[
         },
         exit: 15,
         says: &["snapshot has other bytes than listed"],
-        moved: &["timestamp.json"],
+        moved: TIMESTAMP,
     },
     Attack {
         name: "a snapshot signed by a stranger",
@@ -265,7 +267,7 @@ const ATTACKS: &[Attack] = &[
         },
         exit: 12,
         says: &["snapshot: signed by 0 of 1 required keys", "signatures of these keys are missing"],
-        moved: &["timestamp.json"],
+        moved: TIMESTAMP,
     },
     Attack {
         name: "a snapshot of another version than listed",
@@ -283,7 +285,7 @@ const ATTACKS: &[Attack] = &[
         },
         exit: 15,
         says: &["snapshot has version 3, but 4 is listed"],
-        moved: &["timestamp.json"],
+        moved: TIMESTAMP,
     },
     Attack {
         name: "a snapshot that lists an older targets role",
@@ -294,7 +296,7 @@ const ATTACKS: &[Attack] = &[
         },
         exit: 15,
         says: &["releases went back from version 2 to 1"],
-        moved: &["timestamp.json"],
+        moved: TIMESTAMP,
     },
     Attack {
         name: "a snapshot that leaves a role out",
@@ -305,7 +307,7 @@ const ATTACKS: &[Attack] = &[
         },
         exit: 15,
         says: &["the snapshot no longer lists bob"],
-        moved: &["timestamp.json"],
+        moved: TIMESTAMP,
     },
     Attack {
         name: "a snapshot that is expired",
@@ -316,21 +318,21 @@ const ATTACKS: &[Attack] = &[
         },
         exit: 13,
         says: &["snapshot version 3 expired"],
-        moved: &["timestamp.json"],
+        moved: TIMESTAMP,
     },
     Attack {
         name: "no snapshot",
         launch: |world| world.show_faulty("3.snapshot.json", Fault::Status(404)),
         exit: 15,
         says: &["snapshot is missing"],
-        moved: &["timestamp.json"],
+        moved: TIMESTAMP,
     },
     Attack {
         name: "a snapshot that the server is too busy for",
         launch: |world| world.show_faulty("3.snapshot.json", Fault::Status(503)),
         exit: 31,
         says: &["cannot do this now", "snapshot is missing"],
-        moved: &["timestamp.json"],
+        moved: TIMESTAMP,
     },
     Attack {
         name: "targets that are expired",
