@@ -17,8 +17,8 @@ use crate::port::RegistryError;
 /// Docker Hub's API is not where its name points.
 const DOCKER_HUB: &str = "registry-1.docker.io";
 /// How often a request is repeated that a busy registry did not answer.
-const REPEATS: u32 = 3;
-const PAUSE: Duration = Duration::from_millis(250);
+pub(super) const REPEATS: u32 = 3;
+pub(super) const PAUSE: Duration = Duration::from_millis(250);
 /// The longest wait that a registry may ask for: longer ones are for the user to decide.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 

@@ -4,10 +4,11 @@ use bulla_keys_schema::digest::Sha256Digest;
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, LOCATION};
 use reqwest::{Method, RequestBuilder, StatusCode};
+use tokio::time::sleep;
 
 use super::answer::{header, not_written};
 use super::read::check;
-use super::way::Way;
+use super::way::{PAUSE, REPEATS, Way};
 use crate::port::registry::{ManifestPush, Over, Pushed};
 use crate::port::{RegistryError, Wanted};
 
@@ -63,12 +64,28 @@ pub(in crate::adapter) async fn write_manifest(
             Over::Version(_) => ask,
         }
     };
-    let response = way.send(&Method::PUT, &url, &reference, put).await?;
-    if !matches!(response.status(), StatusCode::CREATED | StatusCode::OK | StatusCode::ACCEPTED) {
-        return Err(not_written(way, response, &reference).await);
-    }
+    let mut repeats = 0;
+    let response = loop {
+        let response = way.send(&Method::PUT, &url, &reference, put).await?;
+        if matches!(response.status(), StatusCode::CREATED | StatusCode::OK | StatusCode::ACCEPTED) {
+            break response;
+        }
+        let error = not_written(way, response, &reference).await;
+        if !is_confused(&error) || repeats == REPEATS {
+            return Err(error);
+        }
+        sleep(PAUSE.saturating_mul(1 << repeats)).await;
+        repeats += 1;
+    };
     if let Some(claimed) = header(response.headers(), CLAIMED) {
         check(way, &reference, digest, &claimed)?;
     }
     Ok(Pushed { lists_subject: header(response.headers(), SUBJECT).is_some() })
+}
+
+/// Whether the registry doubts the digest of bytes that it was sent without one. docker-registry does so
+/// while somebody else writes to the same repository.
+fn is_confused(error: &RegistryError) -> bool {
+    let RegistryError::Refused { status: 400, reason: Some(reason), .. } = error else { return false };
+    reason.starts_with("DIGEST_INVALID")
 }
