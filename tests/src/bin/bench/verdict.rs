@@ -178,7 +178,7 @@ impl Subject {
         fs::write(&site.report, reports::trivy(&image, 0, SignedDuration::ZERO).to_string())?;
         let report = text(&site.report)?;
         let attest = ["attest", &image.tagged(), report, "--as", "scanner", "--no-registry-signature"];
-        expect(user, 0, &attest);
+        expect(user, 0, &[&attest[..], &["--scan-args", "image --scanners vuln"]].concat());
         let gun = format!("localhost:5000/verdict/{tags}");
         site.runtime.block_on(Uploads::new(&gun, listed).create(&site.server, &site.publisher))?;
         let subject = Self { tags, image, gun, bulla: Vec::new(), notary: Vec::new() };
