@@ -149,7 +149,7 @@ impl Judged {
         path.to_str().expect("a text").to_owned()
     }
 
-    /// A policy with a [trust] entry for the registry, and these rules.
+    /// A policy with a `[trust]` entry for the registry, and these rules.
     #[must_use]
     pub fn policy(&self, rules: &str) -> String {
         self.policy_by(&self.root_key, rules)

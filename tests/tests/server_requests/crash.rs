@@ -57,7 +57,11 @@ async fn killed_with_the_last_signature() {
     let http = Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
     let (mut done, mut undone) = (0, 0);
     let mut server = start();
-    for round in 0..KILLS {
+    // On a busy machine the moments at the beginning are all too early.
+    for round in 0..KILLS * 8 {
+        if round >= KILLS && done > 0 && undone > 0 {
+            break;
+        }
         let repository = format!("example.com/r{round}");
         let asked = Asked { http: &http, server: &server, repository: &repository };
         let now: UtcTime = SystemClock.now().plus_seconds(0);
