@@ -9,7 +9,7 @@ use crate::clock::SharedClock;
 use crate::config::LimitsConfig;
 use crate::metrics::Metrics;
 use crate::publish::{Lifetimes, Publisher, Renewer};
-use crate::store::TrustStore;
+use crate::store::{OpenedValue, TrustStore};
 use crate::vault::{Keyring, Vault, VaultError};
 
 /// Everything that requests share.
@@ -34,7 +34,7 @@ pub struct App {
     pub slots: Arc<Semaphore>,
     /// Bytes of publishes that may still be taken into memory, in units of [`Self::BODY_UNIT`].
     pub bodies: Arc<Semaphore>,
-    /// Bytes of large targets that may still be held for readers, in units of [`Self::BODY_UNIT`].
+    /// Bytes of large targets that may still be read before they are sent, in units of [`Self::BODY_UNIT`].
     pub reads: Arc<Semaphore>,
     /// Connections that may still be opened.
     pub connections: Arc<Semaphore>,
@@ -45,8 +45,6 @@ pub struct App {
 impl App {
     /// Bytes of a publish are counted in KiB, begun ones as whole ones.
     pub const BODY_UNIT: usize = 1024;
-    /// Targets up to this many bytes are read without asking for room.
-    const SMALL_READ: u64 = 64 * 1024;
     /// Searches at the same time: each takes long, and anybody who may read can ask for one.
     pub const SEARCHES: usize = 2;
 
@@ -83,10 +81,10 @@ impl App {
         }
     }
 
-    /// Waits until there is memory for a target of `length` bytes that is read; `None` for a
-    /// small one, of which connections are bound enough.
+    /// Waits until there is memory to prove a target of `length` bytes; `None` for a small one,
+    /// of which connections are bound enough.
     pub async fn reserve_read(&self, length: u64) -> Option<OwnedSemaphorePermit> {
-        if length <= Self::SMALL_READ {
+        if length <= OpenedValue::WHOLE {
             return None;
         }
         let units = usize::try_from(length).unwrap_or(usize::MAX).div_ceil(Self::BODY_UNIT);

@@ -7,7 +7,7 @@ use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bytes::Bytes;
 
-use crate::store::{Head, StoreError, StoredValue, TrustStore};
+use crate::store::{Head, StoreError, TrustStore};
 
 /// Reads of a current document: between head and bytes, a renewal may replace them.
 const ATTEMPTS: usize = 3;
@@ -74,23 +74,6 @@ pub(crate) async fn by_digest(
     digest: Sha256Digest,
 ) -> Result<Option<Found>, StoreError> {
     Ok(store.by_digest(repository, digest).await?.map(|bytes| Found { bytes, digest }))
-}
-
-/// Bytes of `repository` by their digest, if `packed` in the form in which they are stored.
-///
-/// # Errors
-/// The store cannot be read.
-pub(crate) async fn stored(
-    store: &dyn TrustStore,
-    repository: &RepositoryName,
-    digest: Sha256Digest,
-    packed: bool,
-) -> Result<Option<StoredValue>, StoreError> {
-    if packed {
-        return store.stored(repository, digest).await;
-    }
-    let found = store.by_digest(repository, digest).await?;
-    Ok(found.map(|bytes| StoredValue { bytes, is_gzip: false }))
 }
 
 /// The bytes of all current documents that `head` names, the timestamp included.

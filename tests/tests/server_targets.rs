@@ -3,6 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -220,6 +221,51 @@ async fn several_publishers_share_the_memory_for_bodies() {
     receipt(server.send(publish()).await).await;
 }
 
+/// A publish whose client resets the connection goes on where a thread works on it, and so does
+/// what it takes of the memory for bodies.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_hangs_up_gives_no_memory_back_before_the_storing_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let server = embedded(&data, LimitsConfig::default()).await;
+    let (mut publisher, first) = publisher::create(&server, REPOSITORY).await;
+    let (bodies, connections) = (&server.app.bodies, &server.app.connections);
+    let (all, before) = (bodies.available_permits(), connections.available_permits());
+    let file = report(FILE_BYTES, 9);
+    let path = blob(&data, &file);
+    std::fs::create_dir_all(path.parent().expect("it has a folder")).expect("made");
+    // Whoever opens a pipe to read it waits until somebody opens it to write, and closes it.
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+    let upload = publisher.tag("v1", &file);
+    let request = server.publish(REPOSITORY, Some(&first.token), 5, &upload).build().expect("a request");
+    let client = Client::builder().no_proxy().build().expect("a client");
+    let sent = tokio::spawn(async move { client.execute(request).await.map(drop) });
+    let began = std::time::Instant::now();
+    let writer = loop {
+        // There is nobody who reads yet, as long as this fails.
+        let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("a small number");
+        if let Ok(writer) = std::fs::OpenOptions::new().write(true).custom_flags(flags).open(&path) {
+            break writer;
+        }
+        assert!(began.elapsed().as_secs() < 20, "it is not stored");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert!(connections.available_permits() < before && bodies.available_permits() < all);
+    sent.abort();
+    assert!(sent.await.expect_err("aborted").is_cancelled());
+    while connections.available_permits() < before {
+        assert!(began.elapsed().as_secs() < 20, "the connection is still there");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let held = all - bodies.available_permits();
+    assert!(held * 1024 >= file.len(), "only {held} KiB are held while the file is stored");
+    drop(writer);
+    while bodies.available_permits() < all {
+        assert!(began.elapsed().as_secs() < 40, "it was never given back");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_of_large_files_share_memory_and_get_it_back() {
     let limits = LimitsConfig { total_target_bytes: 300 * 1024, ..LimitsConfig::default() };
@@ -283,21 +329,113 @@ async fn who_hangs_up_gives_no_memory_back_before_the_reading_ends() {
     assert!(server.get(&url_of(&file)).await.bytes().await.expect("a body") == file);
 }
 
-/// One client of HTTP/2 that never opens its window is alive, and asks for nothing.
+/// A client of HTTP/2 whose window lets nothing through: alive, and takes nothing until somebody
+/// asks for the body.
+fn idle_client() -> Client {
+    let idle = Client::builder().no_proxy().gzip(false).http2_prior_knowledge();
+    idle.http2_initial_stream_window_size(1024).build().expect("a client")
+}
+
+/// Many readers begin and take nothing, with memory for one: others read and publish as if they
+/// were not there, long before anybody's time is over.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_takes_nothing_does_not_keep_the_memory_from_others() {
+async fn who_takes_nothing_keeps_nothing_from_others() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (server, file) = with_one_reader(folder.path(), Duration::from_secs(2)).await;
-    let window = 1024;
-    let idle = Client::builder().no_proxy().http2_prior_knowledge().http2_initial_stream_window_size(window);
-    let idle = idle.build().expect("a client");
-    let held = idle.get(server.url(&url_of(&file))).send().await.expect("an answer");
-    assert_eq!(held.status(), 200);
-    assert_eq!(server.app.reads.available_permits(), 0);
-    // The connection lives: others are answered on it, and get the memory when the time is over.
+    let request_time = Duration::from_secs(600);
+    let limits = LimitsConfig { total_target_bytes: FILE_BYTES, request_time, ..LimitsConfig::default() };
+    let server = embedded(&folder.path().join("data"), limits).await;
+    let (mut publisher, first) = publisher::create(&server, REPOSITORY).await;
+    let file = report(FILE_BYTES, 6);
+    let token = publish(&server, &mut publisher, &first.token, "v1", &file).await;
+    let (url, idle) = (url_of(&file), idle_client());
+    let mut stalled = Vec::new();
+    for _ in 0..20 {
+        let held = idle.get(server.url(&url)).send().await.expect("an answer");
+        assert_eq!((held.status().as_u16(), held.content_length()), (200, Some(file.len() as u64)));
+        stalled.push(held);
+    }
+    let mut connections = Vec::new();
+    for _ in 0..20 {
+        let mut connection = TcpStream::connect(server.address).expect("it listens");
+        let head = format!("GET {url} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        connection.write_all(head.as_bytes()).expect("sent");
+        let mut begin = [0; 12];
+        connection.read_exact(&mut begin).expect("an answer");
+        assert_eq!(&begin, b"HTTP/1.1 200");
+        connections.push(connection);
+    }
     permits_become(&server, FILE_BYTES / 1024).await;
-    assert!(server.get(&url_of(&file)).await.bytes().await.expect("a body") == file);
-    assert!(held.bytes().await.is_err(), "nobody takes a part for the whole");
+    let began = std::time::Instant::now();
+    assert!(server.get(&url).await.bytes().await.expect("a body") == file);
+    let other = report(FILE_BYTES, 7);
+    publish(&server, &mut publisher, &token, "v2", &other).await;
+    assert!(server.get(&url_of(&other)).await.bytes().await.expect("a body") == other);
+    assert!(began.elapsed() < request_time / 4, "{:?}", began.elapsed());
+    // Who begins to take it after all gets all of it.
+    for held in stalled {
+        assert!(held.bytes().await.expect("a body") == file);
+    }
+}
+
+/// Puts another file in the place of one, at once: somebody may be reading it.
+fn replace(path: &Path, bytes: &[u8]) {
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, bytes).expect("written");
+    std::fs::rename(&beside, path).expect("renamed");
+}
+
+/// What changes after it was found whole and before it was all sent is not sent to its end, in
+/// neither form.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_while_it_is_taken_never_looks_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let server = embedded(&data, LimitsConfig::default()).await;
+    let (mut publisher, first) = publisher::create(&server, REPOSITORY).await;
+    let noise: Vec<u8> =
+        (0..FILE_BYTES / 32).flat_map(|n| *Sha256Digest::of(&n.to_be_bytes()).as_bytes()).collect();
+    let packs = report(8 * FILE_BYTES, 8);
+    let token = publish(&server, &mut publisher, &first.token, "v1", &noise).await;
+    publish(&server, &mut publisher, &token, "v2", &packs).await;
+    for (value, coding) in [(&noise, "identity"), (&packs, "identity"), (&packs, "gzip")] {
+        let path = blob(&data, value);
+        let whole = std::fs::read(&path).expect("it has its file");
+        assert!(whole.len() > 400_000 && (whole.len() < value.len()) == (value == &packs));
+        let begin = async || {
+            let begun = idle_client().get(server.url(&url_of(value))).header("accept-encoding", coding);
+            let begun = begun.send().await.expect("an answer");
+            assert_eq!(
+                (begun.status().as_u16(), header(&begun, "content-encoding") == "gzip"),
+                (200, coding == "gzip")
+            );
+            begun
+        };
+        let expected = if coding == "gzip" { &whole } else { value };
+        for damage in ["changed", "cut", "longer", "gone"] {
+            let mut damaged = whole.clone();
+            let last = damaged.len() - 1;
+            let begun = begin().await;
+            match damage {
+                "changed" => damaged[last / 2] ^= 1,
+                "cut" => damaged.truncate(last / 2),
+                "longer" => damaged.push(0),
+                _ => std::fs::remove_file(&path).expect("removed"),
+            }
+            if damage != "gone" {
+                replace(&path, &damaged);
+            }
+            match begun.bytes().await {
+                Ok(taken) => {
+                    // What follows was no part of what was found whole.
+                    assert!(taken == *expected, "{coding}: {damage}");
+                    assert_eq!(damage, "longer", "{coding}: {damage}");
+                }
+                Err(_) => assert_ne!(damage, "longer", "{coding}"),
+            }
+            replace(&path, &whole);
+            assert!(begin().await.bytes().await.expect("a body") == *expected, "{coding}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -25,9 +25,9 @@ pub struct LimitsConfig {
     /// do not fit are refused before their body is read, with 503. Memory goes up to about three
     /// times as much, while parts are put together and compressed.
     pub total_body_bytes: usize,
-    /// Bytes of target files that are held for readers at the same time, those up to 64 KiB not
-    /// counted. Default 256 MiB. Who does not fit waits, for `request_time` at most, and then has
-    /// as long again to take the file: whoever takes it slowly would keep it from all others.
+    /// Bytes of target files that are read and compared at the same time, before the first byte of
+    /// them is sent; those up to 64 KiB are not counted. Default 256 MiB. Who does not fit waits, for
+    /// `request_time` at most. Nothing of it is held while a client takes the file, however slowly.
     pub total_target_bytes: usize,
     /// Parts of one publish. Default 64.
     pub parts: usize,

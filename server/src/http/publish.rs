@@ -45,6 +45,7 @@ pub(super) async fn post(
         actor,
     };
     let result = app.publisher.publish(upload).await;
+    parts.give_back();
     app.metrics.publish(outcome(&result));
     let receipt = result?;
     let published = &receipt.published;

@@ -39,7 +39,7 @@ pub(super) async fn act(
         }
         RequestAction::Open => {
             let body = upload::json(app, request, limits::NEW_REQUEST_BYTES).await?;
-            let opened = app.publisher.open_request(repository, body.bytes(), caller.name()).await?;
+            let opened = app.publisher.open_request(repository, body, caller.name()).await?;
             tracing::info!(%repository, request = %opened.id, new = opened.is_new, "signing request opened");
             let status = if opened.is_new { StatusCode::CREATED } else { StatusCode::OK };
             let signed = Signed { added: opened.signatures, is_complete: false, receipt: None };
@@ -80,7 +80,7 @@ async fn sign(
     request: Request,
 ) -> Result<Response, ApiError> {
     let body = upload::json(app, request, limits::SIGNATURE_FILE_BYTES).await?;
-    let result = app.publisher.sign_request(repository, id, body.bytes(), caller.name()).await;
+    let result = app.publisher.sign_request(repository, id, body, caller.name()).await;
     match &result {
         Ok(Signed { receipt: Some(_), .. }) => app.metrics.publish(Outcome::Done),
         Err(RequestFailure::Publish(failure)) => app.metrics.publish(failed(failure)),

@@ -22,13 +22,13 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::document::{self, compress};
 use super::extract::{self, Wanted};
-use super::held;
 use super::middleware::message;
+use super::pieces;
 use crate::app::App;
 use crate::auth::{AuthError, Right};
 use crate::lookup::{self, Found};
 use crate::metrics::RouteClass;
-use crate::store::{Head, StoreError, StoredValue};
+use crate::store::{Content, Head, OpenedValue, StoreError};
 
 /// Where these URLs start.
 pub(crate) const PREFIX: &str = "/tuf/";
@@ -135,8 +135,8 @@ async fn metadata(
     Ok(compress(write(found, request.headers(), JSON, cache), request).await)
 }
 
-/// The bytes of the first repository that has them. Large ones wait for memory, which is theirs
-/// until the client has taken them or its time is over; nothing is read for a client that has them already.
+/// The bytes of the first repository that has them. Large ones wait for memory, in which they are
+/// proven before the first of them is sent; nothing is read for a client that has them already.
 async fn target(
     app: &App,
     list: Vec<(RepositoryName, Sha256Digest)>,
@@ -152,16 +152,14 @@ async fn target(
             None => {
                 let memory = app.reserve_read(length).await;
                 let packed = document::takes_gzip(headers);
-                let Some((stored, memory)) = read(app, repository, digest, packed, memory).await? else {
-                    continue;
-                };
-                let length = HeaderValue::from(stored.bytes.len());
-                let body = match memory {
-                    Some(memory) => held::body(stored.bytes, memory, app.limits.request_time),
-                    None => Body::from(stored.bytes),
+                let Some(found) = open(app, repository, digest, packed, memory).await? else { continue };
+                let body = match found.content {
+                    Content::Whole(bytes) => Body::from(bytes),
+                    Content::Pieces(content) => pieces::body(content),
                 };
                 let mut response =
-                    document::write_stored(body, stored.is_gzip, &digest, BYTES, immutable(app));
+                    document::write_stored(body, found.is_gzip, &digest, BYTES, immutable(app));
+                let length = HeaderValue::from(found.length);
                 response.headers_mut().insert(header::CONTENT_LENGTH, length);
                 response
             }
@@ -174,19 +172,20 @@ async fn target(
     Ok(not_found())
 }
 
-/// Reads on a task of its own, which keeps its memory to its end: a client that hangs up does not
+/// Opens on a task of its own, which keeps its memory to its end: a client that hangs up does not
 /// stop a thread that reads and unpacks, and could begin the next one at once.
-async fn read(
+async fn open(
     app: &App,
     repository: RepositoryName,
     digest: Sha256Digest,
     packed: bool,
     memory: Option<OwnedSemaphorePermit>,
-) -> Result<Option<(StoredValue, Option<OwnedSemaphorePermit>)>, StoreError> {
+) -> Result<Option<OpenedValue>, StoreError> {
     let store = Arc::clone(&app.store);
     let work = async move {
-        let found = lookup::stored(&*store, &repository, digest, packed).await?;
-        Ok(found.map(|stored| (stored, memory)))
+        let found = store.open(&repository, digest, packed).await;
+        drop(memory);
+        found
     };
     tokio::spawn(work).await.map_err(|_| StoreError::Closed)?
 }

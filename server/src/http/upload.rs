@@ -1,7 +1,7 @@
 //! Uploads: memory is reserved before anything is read, and every part is bounded
 //! on its own.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Multipart, Request};
@@ -17,12 +17,25 @@ pub(super) struct Parts {
     multipart: Multipart,
     taken: usize,
     most: usize,
-    /// Given back when the upload is done with.
-    _memory: OwnedSemaphorePermit,
+    memory: Memory,
 }
 
 /// One part, still unread.
-pub(super) struct Part<'a>(Field<'a>);
+pub(super) struct Part<'a> {
+    field: Field<'a>,
+    memory: Memory,
+}
+
+/// The room that an upload takes. It lives as long as the upload's bytes: whoever hangs up does
+/// not stop a thread that judges or stores them, and could send the next ones at once.
+#[derive(Clone)]
+struct Memory(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+/// Bytes with the room that they take.
+struct Held {
+    bytes: BytesMut,
+    _memory: Memory,
+}
 
 impl Parts {
     /// Begins to read the body of `request`.
@@ -33,7 +46,13 @@ impl Parts {
         let memory = reserve(app, request.headers(), app.limits.body_bytes)?;
         DefaultBodyLimit::max(app.limits.body_bytes).apply(&mut request);
         let multipart = Multipart::from_request(request, &()).await.map_err(|_| UploadError::NotMultipart)?;
-        Ok(Self { multipart, taken: 0, most: app.limits.parts, _memory: memory })
+        Ok(Self { multipart, taken: 0, most: app.limits.parts, memory })
+    }
+
+    /// The upload is done with. What is still kept of its bytes is kept for another reason, and
+    /// is counted by whoever keeps it.
+    pub(super) fn give_back(self) {
+        drop(self.memory.0.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// The next part; `None` after the last one.
@@ -47,19 +66,19 @@ impl Parts {
             return Err(UploadError::TooManyParts { most });
         }
         self.taken += 1;
-        Ok(Some(Part(field)))
+        Ok(Some(Part { field, memory: self.memory.clone() }))
     }
 }
 
 impl Part<'_> {
     /// What the form calls this part.
     pub(super) fn name(&self) -> Option<&str> {
-        self.0.name()
+        self.field.name()
     }
 
     /// The file name as it was sent, folders included.
     pub(super) fn file_name(&self) -> Option<&str> {
-        self.0.file_name()
+        self.field.file_name()
     }
 
     /// The bytes, of which there may be `most`; `what` is named in the refusal of more.
@@ -68,27 +87,26 @@ impl Part<'_> {
     /// More bytes, or the body cannot be read on.
     pub(super) async fn bytes(mut self, most: usize, what: &str) -> Result<Bytes, UploadError> {
         let mut bytes = BytesMut::new();
-        while let Some(chunk) = self.0.chunk().await? {
+        while let Some(chunk) = self.field.chunk().await? {
             if bytes.len() + chunk.len() > most {
                 return Err(UploadError::PartTooLong { what: what.to_owned(), most });
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(bytes.freeze())
+        Ok(self.memory.hold(bytes))
     }
 }
 
-/// A whole body of JSON.
-pub(super) struct Json {
-    bytes: Bytes,
-    /// Given back when the body is done with.
-    _memory: OwnedSemaphorePermit,
+impl Memory {
+    /// The bytes, which keep this room as long as anybody holds a part of them.
+    fn hold(self, bytes: BytesMut) -> Bytes {
+        Bytes::from_owner(Held { bytes, _memory: self })
+    }
 }
 
-impl Json {
-    /// What was sent.
-    pub(super) fn bytes(&self) -> Bytes {
-        self.bytes.clone()
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -96,7 +114,7 @@ impl Json {
 ///
 /// # Errors
 /// No JSON by its media type, longer than that, or no memory left at present.
-pub(super) async fn json(app: &App, request: Request, most: usize) -> Result<Json, UploadError> {
+pub(super) async fn json(app: &App, request: Request, most: usize) -> Result<Bytes, UploadError> {
     let most = most.min(app.limits.body_bytes);
     let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default();
@@ -116,18 +134,19 @@ pub(super) async fn json(app: &App, request: Request, most: usize) -> Result<Jso
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(Json { bytes: bytes.freeze(), _memory: memory })
+    Ok(memory.hold(bytes))
 }
 
 /// Memory for the body, before it is sent; for the largest one if its length is not told.
-fn reserve(app: &App, headers: &HeaderMap, most: usize) -> Result<OwnedSemaphorePermit, UploadError> {
+fn reserve(app: &App, headers: &HeaderMap, most: usize) -> Result<Memory, UploadError> {
     let told = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let length = told.and_then(|length| length.parse().ok()).unwrap_or(most);
     if length > most {
         return Err(UploadError::BodyTooLong { most });
     }
     let units = u32::try_from(length.div_ceil(App::BODY_UNIT)).unwrap_or(u32::MAX);
-    Arc::clone(&app.bodies).try_acquire_many_owned(units).map_err(|_| UploadError::Busy)
+    let permit = Arc::clone(&app.bodies).try_acquire_many_owned(units).map_err(|_| UploadError::Busy)?;
+    Ok(Memory(Arc::new(Mutex::new(Some(permit)))))
 }
 
 /// An upload could not be read.
@@ -197,4 +216,27 @@ fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
         cause = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    fn memory(room: &Arc<Semaphore>) -> Memory {
+        Memory(Arc::new(Mutex::new(Some(Arc::clone(room).try_acquire_many_owned(10).unwrap()))))
+    }
+
+    #[test]
+    fn room_is_taken_as_long_as_there_are_bytes() {
+        let room = Arc::new(Semaphore::new(10));
+        let of_all_parts = memory(&room);
+        let parts = [&b"first"[..], b"second"].map(|bytes| of_all_parts.clone().hold(bytes.into()));
+        let some = parts[1].slice(1..3);
+        drop((of_all_parts, parts));
+        assert_eq!((&*some, room.available_permits()), (&b"ec"[..], 0));
+        drop(some);
+        assert_eq!(room.available_permits(), 10);
+    }
 }

@@ -93,9 +93,12 @@ impl Publisher {
         }
         let state = self.state(repository, head.as_ref(), &place).await?;
         let held = self.vault.get(repository).await?.map(|keys| seal::held(&keys)).unwrap_or_default();
-        let name = repository.clone();
+        let (name, counted) = (repository.clone(), bytes.clone());
         let work = move || {
-            request.open(&name, state.as_ref(), now).map(|open| (open.require_online_keys(&held), open))
+            let opened = request.open(&name, state.as_ref(), now);
+            // Whoever sent them has room for so many until they were judged.
+            drop(counted);
+            opened.map(|open| (open.require_online_keys(&held), open))
         };
         let (online, open) = size::beside(&place, work).await?.map_err(|error| unfit(id, error))?;
         online.map_err(PublishFailure::from)?;

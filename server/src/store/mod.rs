@@ -22,6 +22,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -76,14 +77,16 @@ pub trait TrustStore: Send + Sync + 'static {
         Ok(found.map(|bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX)))
     }
 
-    /// As [`Self::by_digest`], in the form in which it is stored: no work for who takes that one.
-    async fn stored(
+    /// As [`Self::by_digest`], for somebody who may take the bytes slowly; if `packed`, in the
+    /// form in which they are stored.
+    async fn open(
         &self,
         repository: &RepositoryName,
         digest: Sha256Digest,
-    ) -> Result<Option<StoredValue>, StoreError> {
-        let found = self.by_digest(repository, digest).await?;
-        Ok(found.map(|bytes| StoredValue { bytes, is_gzip: false }))
+        packed: bool,
+    ) -> Result<Option<OpenedValue>, StoreError> {
+        let _ = packed;
+        Ok(self.by_digest(repository, digest).await?.map(OpenedValue::whole))
     }
 
     /// Says that a publication is being made ready, so that the store may let others wait a
@@ -210,13 +213,36 @@ pub struct Head {
     pub renew_at: UtcTime,
 }
 
-/// Bytes as they are stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredValue {
-    /// The value itself, or its gzip form, which was proven to hold it.
-    pub bytes: Bytes,
-    /// Whether it is the gzip form (RFC 1952).
+/// A value that was found whole and is about to be sent.
+pub struct OpenedValue {
+    /// How many bytes `content` gives.
+    pub length: u64,
+    /// Whether they are the gzip form (RFC 1952) of the value.
     pub is_gzip: bool,
+    /// The bytes.
+    pub content: Content,
+}
+
+impl OpenedValue {
+    /// Longer values come in pieces where they lie in files, in bytes.
+    pub const WHOLE: u64 = 64 * 1024;
+
+    /// A value that is in memory already.
+    #[must_use]
+    pub fn whole(bytes: Bytes) -> Self {
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        Self { length, is_gzip: false, content: Content::Whole(bytes) }
+    }
+}
+
+/// The bytes of an [`OpenedValue`].
+pub enum Content {
+    /// All of them.
+    Whole(Bytes),
+    /// Read as they are asked for, which blocks. Between two reads no file is open and none of
+    /// the bytes are in memory. They are compared with what was found when the value was opened:
+    /// in place of the last ones of a value that was changed since then stands an error.
+    Pieces(Box<dyn Read + Send>),
 }
 
 /// A document by what identifies it.

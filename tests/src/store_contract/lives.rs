@@ -1,11 +1,14 @@
 //! One repository from its first publication to its removal and what comes after, apart from
 //! all others.
 
+use std::io::Read as _;
+
 use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_server::store::{
-    ChangeKind, HeadToken, LastVersions, Position, Publication, PublishError, Removal, TrustStore,
+    ChangeKind, Content, HeadToken, LastVersions, OpenedValue, Position, Publication, PublishError, Removal,
+    TrustStore,
 };
 use bytes::Bytes;
 
@@ -202,14 +205,19 @@ pub async fn stored_forms(place: &dyn Place) {
             let digest = Sha256Digest::of(&value);
             let length = store.length(&repository, digest).await.unwrap();
             assert_eq!(length, Some(u64::try_from(value.len()).unwrap()), "{large}");
-            let stored = store.stored(&repository, digest).await.unwrap().unwrap();
-            if stored.is_gzip {
-                assert!(
-                    stored.bytes.starts_with(&[0x1f, 0x8b]) && stored.bytes.len() < value.len(),
-                    "{large}"
-                );
-            } else {
-                assert_eq!(stored.bytes, value, "{large}");
+            for packed in [false, true] {
+                let opened = store.open(&repository, digest, packed).await.unwrap().unwrap();
+                let (is_gzip, length) = (opened.is_gzip, opened.length);
+                let taken = content(opened).await;
+                assert_eq!(length, u64::try_from(taken.len()).unwrap(), "{large}");
+                if is_gzip {
+                    assert!(
+                        packed && taken.starts_with(&[0x1f, 0x8b]) && taken.len() < value.len(),
+                        "{large}"
+                    );
+                } else {
+                    assert_eq!(taken, value, "{large}");
+                }
             }
             assert_eq!(store.by_digest(&repository, digest).await.unwrap(), Some(value), "{large}");
         }
@@ -217,10 +225,21 @@ pub async fn stored_forms(place: &dyn Place) {
         let there = Sha256Digest::of(&target(&repository, 4, Shape { large: 300_000, salt: 5 }));
         for (repository, digest) in [(&other, there), (&repository, absent)] {
             assert_eq!(store.length(repository, digest).await.unwrap(), None);
-            assert!(store.stored(repository, digest).await.unwrap().is_none());
+            assert!(store.open(repository, digest, false).await.unwrap().is_none());
         }
         assert_sound(&*store).await;
         store = place.reopen(store).await;
+    }
+}
+
+async fn content(opened: OpenedValue) -> Bytes {
+    match opened.content {
+        Content::Whole(bytes) => bytes,
+        Content::Pieces(mut pieces) => {
+            let mut taken = Vec::new();
+            let read = move || pieces.read_to_end(&mut taken).map(|_| taken);
+            tokio::task::spawn_blocking(read).await.unwrap().unwrap().into()
+        }
     }
 }
 

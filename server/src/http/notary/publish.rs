@@ -53,6 +53,7 @@ pub(super) async fn post(
         actor: caller.name().to_owned(),
     };
     let result = app.publisher.publish(upload).await;
+    parts.give_back();
     app.metrics.publish(outcome(&result));
     let published =
         result.map_err(|failure| malformed(&documents).unwrap_or_else(|| failure.into()))?.published;

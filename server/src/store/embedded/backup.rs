@@ -1,6 +1,7 @@
 //! Backup while the store runs: everything before some record of the journal is immutable,
 //! so the backup is the journal up to there and the files it names. It takes no lock and
-//! disturbs nobody. A backup into the same folder again adds only what is new.
+//! disturbs nobody. A backup into the same folder again adds only what is new, and what it adds
+//! is no part of the backup before the manifest says so: interrupted, it leaves the earlier one.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -15,7 +16,7 @@ use super::blobs::Blobs;
 use super::codec::Place;
 use super::frame::{Seal, segment_name};
 use super::journal::{Cursor, CursorText, Segments, sync_all};
-use super::layout::{Layout, OpenError, at, sync_data, sync_folder, write_whole};
+use super::layout::{Layout, OpenError, at, is_present_format, sync_data, sync_folder, write_whole};
 use super::shared::decode;
 use super::walk::{Walker, expect_all_segments};
 use crate::store::StoreError;
@@ -63,6 +64,15 @@ pub enum BackupError {
         path: PathBuf,
         /// What is missing.
         what: String,
+    },
+    /// The first backup into the folder was interrupted.
+    #[error(
+        "the backup in {} was never finished: it has no {MANIFEST}, which is written last\nhint: run `bullad backup` into it again, or restore another one",
+        path.display()
+    )]
+    Unfinished {
+        /// The folder.
+        path: PathBuf,
     },
     /// The backup is not what its manifest says.
     #[error("the backup in {} is damaged: {what}", path.display())]
@@ -124,7 +134,8 @@ pub fn backup(data: &Path, out: &Path) -> Result<BackupReport, BackupError> {
 /// Verifies that a backup is whole: every file, every record, every value.
 ///
 /// # Errors
-/// [`BackupError::NotABackup`], [`BackupError::Damaged`], or a file cannot be read.
+/// [`BackupError::NotABackup`], [`BackupError::Unfinished`], [`BackupError::Damaged`], or a file
+/// cannot be read.
 pub fn verify_backup(folder: &Path) -> Result<BackupReport, BackupError> {
     let (manifest, end) = read_manifest(folder)?;
     let damaged = |what: String| BackupError::Damaged { path: folder.to_owned(), what };
@@ -145,15 +156,17 @@ pub fn verify_backup(folder: &Path) -> Result<BackupReport, BackupError> {
         bytes: 0,
     };
     for (name, digest) in &manifest.files {
-        let path = folder.join(name);
-        let bytes = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        let bytes = match read_file(folder, name, &end) {
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Err(damaged(format!("{name} is missing")));
             }
-            other => other.map_err(at("read", &path))?,
+            other => other?,
         };
         report.bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        if Sha256Digest::of(&bytes).to_string() != *digest {
+        // A later backup that was interrupted may have left a newer mark: older records are read
+        // as they are in either case.
+        let is_newer_mark = folder.join(name) == layout.format() && is_present_format(&bytes);
+        if Sha256Digest::of(&bytes).to_string() != *digest && !is_newer_mark {
             return Err(damaged(format!("{name} has other bytes")));
         }
     }
@@ -162,7 +175,9 @@ pub fn verify_backup(folder: &Path) -> Result<BackupReport, BackupError> {
     let blobs = Blobs::new(layout.blobs());
     let mut walker = Walker::new(&segments, Cursor::start(&segments.seal));
     let mut seen = std::collections::HashSet::new();
-    while let Some(group) = walker.next_group()? {
+    while walker.cursor.seq < end.seq
+        && let Some(group) = walker.next_group()?
+    {
         for record in &group {
             report.records += 1;
             for value in decode(record).map_err(judged)?.values().filter(|value| value.place == Place::Blob) {
@@ -175,7 +190,7 @@ pub fn verify_backup(folder: &Path) -> Result<BackupReport, BackupError> {
             }
         }
     }
-    if walker.cursor != end || walker.tail_is_dirty().map_err(judged)? {
+    if walker.cursor != end {
         return Err(damaged(format!(
             "its journal ends at {} instead of record {}",
             walker.cursor.end, end.seq
@@ -184,15 +199,33 @@ pub fn verify_backup(folder: &Path) -> Result<BackupReport, BackupError> {
     Ok(report)
 }
 
+/// Reads a file that the manifest names. What stands behind `end` in the journal was left by a
+/// later backup that was interrupted.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn read_file(folder: &Path, name: &str, end: &Cursor) -> Result<Vec<u8>, StoreError> {
+    let path = folder.join(name);
+    let mut bytes = fs::read(&path).map_err(at("read", &path))?;
+    if path == Layout::new(folder).journal().join(segment_name(end.end.segment)) {
+        bytes.truncate(usize::try_from(end.end.offset).unwrap_or(usize::MAX));
+    }
+    Ok(bytes)
+}
+
 /// Reads the manifest of a backup.
 ///
 /// # Errors
-/// [`BackupError::NotABackup`], or it cannot be read.
+/// [`BackupError::NotABackup`], [`BackupError::Unfinished`], or it cannot be read.
 pub(super) fn read_manifest(folder: &Path) -> Result<(Manifest, Cursor), BackupError> {
     let path = folder.join(MANIFEST);
     let not = |what: &str| BackupError::NotABackup { path: folder.to_owned(), what: what.to_owned() };
     let bytes = match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not("it has no MANIFEST.json")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let is_begun = Layout::new(folder).journal().is_dir();
+            let unfinished = BackupError::Unfinished { path: folder.to_owned() };
+            return Err(if is_begun { unfinished } else { not("it has no MANIFEST.json") });
+        }
         other => other.map_err(at("read", &path))?,
     };
     let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| not(&error.to_string()))?;
@@ -218,12 +251,7 @@ fn start(out: &Path, store_id: &str) -> Result<Option<Cursor>, BackupError> {
         return Ok(None);
     }
     let (manifest, cursor) = match read_manifest(out) {
-        // A first backup that was interrupted.
-        Err(BackupError::NotABackup { .. })
-            if !out.join(MANIFEST).exists() && out.join("journal").is_dir() =>
-        {
-            return Ok(None);
-        }
+        Err(BackupError::Unfinished { .. }) => return Ok(None),
         other => other?,
     };
     if manifest.store_id != store_id {

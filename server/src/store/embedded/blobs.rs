@@ -13,10 +13,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bulla_keys_schema::digest::Sha256Digest;
+use bytes::Bytes;
 
 use super::layout::{at, sync_data, sync_folder};
 use super::packed::{self, Unpackable};
-use crate::store::StoreError;
+use super::pieces::{Compared, FileAgain};
+use crate::store::{Content, OpenedValue, StoreError};
 
 /// A value as its file holds it.
 #[derive(Debug)]
@@ -132,6 +134,38 @@ impl Blobs {
             found => plain(digest, file, found.and_then(Result::err))
                 .map(|bytes| Stored { bytes, is_packed: false }),
         }
+    }
+
+    /// Opens a value to be sent, if `packed` in the form in which it is stored. It is proven now;
+    /// what is read of a long one later must be the same.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(super) fn open(
+        &self,
+        digest: Sha256Digest,
+        length: u64,
+        packed: bool,
+    ) -> Result<OpenedValue, StoreError> {
+        if length <= OpenedValue::WHOLE && !packed {
+            return self.read(digest, length).map(|bytes| OpenedValue::whole(bytes.into()));
+        }
+        let stored = self.read_stored(digest, length)?;
+        let file = FileAgain::new(self.path(digest));
+        let is_gzip = stored.is_packed && packed;
+        if stored.is_packed && !packed {
+            let content = Content::Pieces(Box::new(Compared::new(packed::reader(file), length, digest)));
+            return Ok(OpenedValue { length, is_gzip, content });
+        }
+        let bytes = Bytes::from(stored.bytes);
+        let length = self::length(&bytes);
+        let content = if length <= OpenedValue::WHOLE {
+            Content::Whole(bytes)
+        } else {
+            let digest = if is_gzip { Sha256Digest::of(&bytes) } else { digest };
+            Content::Pieces(Box::new(Compared::new(file, length, digest)))
+        };
+        Ok(OpenedValue { length, is_gzip, content })
     }
 
     /// The content of a file, which is never longer than its value.

@@ -15,6 +15,11 @@ const FORMAT: &str = "bulla store 4\n";
 /// hold is read as it is.
 const FORMATS_BEFORE: [&str; 2] = ["bulla store 3\n", "bulla store 2\n"];
 
+/// Whether a mark is that of the present format: a store's own may change to it at any start.
+pub(super) fn is_present_format(mark: &[u8]) -> bool {
+    mark == FORMAT.as_bytes()
+}
+
 /// The places inside a store's folder.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {

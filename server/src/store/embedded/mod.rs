@@ -28,6 +28,7 @@ mod keeper;
 mod layout;
 mod mark;
 mod packed;
+mod pieces;
 mod read;
 mod recover;
 mod restore;
@@ -61,8 +62,8 @@ pub use restore::{RestoreError, Restored, restore};
 use super::inspect::{self, Inspected};
 use super::{
     Announcement, Change, CheckReport, Closing, Head, HeadToken, LastVersions, NewRequest, OpenRequest,
-    OperationId, Position, Publication, PublishError, Published, Removal, SealedOnlineKeys, StoreError,
-    StoredRequest, StoredValue, TrustStore,
+    OpenedValue, OperationId, Position, Publication, PublishError, Published, Removal, SealedOnlineKeys,
+    StoreError, StoredRequest, TrustStore,
 };
 use codec::{Entry, INLINE_BYTES};
 use commit::{Committer, Request, new_timestamp, replayed};
@@ -231,15 +232,16 @@ impl TrustStore for EmbeddedStore {
         Ok(row.map(|row| row.length))
     }
 
-    async fn stored(
+    async fn open(
         &self,
         repository: &RepositoryName,
         digest: Sha256Digest,
-    ) -> Result<Option<StoredValue>, StoreError> {
+        packed: bool,
+    ) -> Result<Option<OpenedValue>, StoreError> {
         let running = self.running()?;
         let Some(row) = read::digest_row(&running.shared, repository, digest)? else { return Ok(None) };
         drop(running);
-        self.blocking(move |shared| shared.stored(&row)).await?.map(Some)
+        self.blocking(move |shared| shared.open(&row, packed)).await?.map(Some)
     }
 
     fn announce(&self) -> Announcement {

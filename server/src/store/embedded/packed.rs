@@ -5,7 +5,7 @@
 //! for it. Targets are packed and documents are not: a publication reads all documents of its
 //! repository again, and may replace them the next minute.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufReader, Read, Write as _};
 
 use bulla_keys_schema::digest::Sha256Digest;
 use flate2::Compression;
@@ -18,6 +18,8 @@ use sha2::{Digest as _, Sha256};
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255];
 /// How much is unpacked at once, in bytes.
 const CHUNK: usize = 64 * 1024;
+/// How much is read at once of what is unpacked for somebody who may take it slowly, in bytes.
+const READ: usize = 16 * 1024;
 /// Room for this many bytes is taken before any is unpacked: a length may be wrong.
 const ROOM: u64 = 16 * 1024 * 1024;
 
@@ -53,6 +55,11 @@ pub(super) fn unpack(packed: &[u8], digest: Sha256Digest, length: u64) -> Result
 pub(super) fn prove(packed: &[u8], digest: Sha256Digest, length: u64) -> Result<(), Unpackable> {
     let found = each_chunk(packed, length, |_| {})?;
     if found == digest { Ok(()) } else { Err(Unpackable::OtherBytes) }
+}
+
+/// Unpacks what `from` gives, as it is asked for. What comes out is compared by nobody.
+pub(super) fn reader(from: impl Read) -> impl Read {
+    GzDecoder::new(BufReader::with_capacity(READ, from))
 }
 
 /// Unpacks; returns the digest of it all.

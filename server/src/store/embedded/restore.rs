@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::backup::{BackupError, BackupReport, files, read_manifest, verify_backup};
+use super::backup::{BackupError, BackupReport, files, read_file, read_manifest, verify_backup};
 use super::blobs::Blobs;
 use super::codec::Place;
 use super::frame::Seal;
@@ -85,15 +85,15 @@ fn put_in_place(backup: &Path, data: &Path) -> Result<(), RestoreError> {
     }
     let (manifest, end) = read_manifest(backup)?;
     for name in files(&manifest) {
-        let from = backup.join(name);
-        let bytes = fs::read(&from).map_err(at("read", &from))?;
-        write_whole(&building.join(name), &bytes)?;
+        write_whole(&building.join(name), &read_file(backup, name, &end)?)?;
     }
     let source = Layout::new(backup);
     let segments = Segments::new(source.journal(), Seal::new(&manifest.store_id));
     let (blobs, copies) = (Blobs::new(source.blobs()), Blobs::new(target.blobs()));
     let mut walker = Walker::new(&segments, Cursor::start(&segments.seal));
-    while let Some(group) = walker.next_group()? {
+    while walker.cursor.seq < end.seq
+        && let Some(group) = walker.next_group()?
+    {
         for record in &group {
             for value in decode(record)?.values().filter(|value| value.place == Place::Blob) {
                 copies.copy_from(&blobs, value.digest, value.length)?;

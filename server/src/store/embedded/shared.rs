@@ -15,7 +15,7 @@ use super::journal::Segments;
 use super::layout::Layout;
 use super::mark::Mark;
 use super::rows::ValueRow;
-use crate::store::{StoreError, StoredValue};
+use crate::store::{OpenedValue, StoreError};
 
 /// The parts of an open store.
 #[derive(Debug)]
@@ -37,16 +37,15 @@ impl Shared {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As [`Self::value`], in the form in which it is stored.
+    /// As [`Self::value`], to be sent; if `packed`, in the form in which it is stored.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] names the value.
-    pub(super) fn stored(&self, row: &ValueRow) -> Result<StoredValue, StoreError> {
-        if row.at.is_some() {
-            return Ok(StoredValue { bytes: self.value(row)?, is_gzip: false });
+    pub(super) fn open(&self, row: &ValueRow, packed: bool) -> Result<OpenedValue, StoreError> {
+        match row.at {
+            Some(_) => self.value(row).map(OpenedValue::whole),
+            None => self.blobs.open(row.digest, row.length, packed),
         }
-        let stored = self.blobs.read_stored(row.digest, row.length)?;
-        Ok(StoredValue { bytes: stored.bytes.into(), is_gzip: stored.is_packed })
     }
 
     /// The bytes a row points to, compared with their digest.
