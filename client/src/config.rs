@@ -8,8 +8,10 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use bulla_keys_schema::names::RepositoryName;
+use bulla_keys_schema::policy::PolicyName;
 use reqwest::Url;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// Largest configuration file, in bytes.
 const FILE_BYTES: u64 = 64 * 1024;
@@ -25,13 +27,30 @@ pub struct ConfigFile {
     pub ca_cert: Option<PathBuf>,
     /// PEM file with the certificate authorities of registries.
     pub registry_ca_cert: Option<PathBuf>,
-    /// Registries to speak plain HTTP with, as `host` or `host:port`.
+    /// Registries, and token servers of theirs, to speak plain HTTP with, as `host` or `host:port`.
     pub plain_http: Vec<String>,
     /// How answers are written.
     pub output: Option<OutputFormat>,
     /// Whether `sign` and `attest` write to the registry as well, for cosign and podman. They do
     /// unless it says `false`, for those who may not write there.
     pub registry_signature: Option<bool>,
+    /// The published policy by which every image is judged here.
+    pub policy: Option<MachinePolicy>,
+}
+
+/// The `[policy]` table: a policy that holds for all who use this home.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MachinePolicy {
+    /// The repository that it is published in.
+    #[serde(deserialize_with = "parsed")]
+    pub repository: RepositoryName,
+    /// Its name there.
+    #[serde(default, deserialize_with = "parsed")]
+    pub name: PolicyName,
+    /// Whether `--policy FILE` takes its place, and `--key` goes without it. Otherwise both decide.
+    #[serde(default)]
+    pub local_override: bool,
 }
 
 impl ConfigFile {
@@ -135,8 +154,8 @@ impl FromStr for ServerUrl {
 }
 
 impl<'de> Deserialize<'de> for ServerUrl {
-    fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        String::deserialize(input)?.parse().map_err(serde::de::Error::custom)
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        parsed(input)
     }
 }
 
@@ -169,6 +188,10 @@ pub struct InvalidConfig {
 pub fn is_loopback_host(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(input: D) -> Result<T, D::Error> {
+    String::deserialize(input)?.parse().map_err(serde::de::Error::custom)
 }
 
 /// A TOML error as one line: where, then what.
@@ -224,12 +247,20 @@ mod tests {
         let config = ConfigFile::load(&path).unwrap();
         assert_eq!(config.ca_cert, Some(folder.path().join("ca.pem")));
         assert_eq!(config.output, Some(OutputFormat::Json));
+        fs::write(&path, "[policy]\nrepository = 'r.example.com/policy'\n").unwrap();
+        let policy = ConfigFile::load(&path).unwrap().policy.unwrap();
+        assert_eq!((policy.name.as_str(), policy.local_override), ("default", false));
         for bad in [
             "sever = 'https://a.b'",
             "server = 'http://a.b'",
             "output = 'yaml'",
             "output = 'junit'",
             "server =",
+            "[policy]",
+            "[policy]\nrepository = 'r.example.com/../policy'",
+            "[policy]\nrepository = 'r.example.com/policy'\nname = '../x'",
+            "[policy]\nrepository = 'r.example.com/policy'\nlocal-override = true",
+            "[policy]\nrepository = 'r.example.com/policy'\nlocal_overide = true",
         ] {
             fs::write(&path, bad).unwrap();
             assert!(ConfigFile::load(&path).is_err(), "{bad}");

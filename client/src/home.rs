@@ -41,6 +41,12 @@ impl Home {
         self.path.join("trust.toml")
     }
 
+    /// The file of policies that were used: it lies beside the pins, because losing it costs trust.
+    #[must_use]
+    pub fn policies(&self) -> PathBuf {
+        self.path.join("policies.toml")
+    }
+
     /// Where verified metadata is kept between runs.
     #[must_use]
     pub fn cache(&self) -> PathBuf {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     // Keys and passphrases are in memory: a crash must not leave them in a file. A system that
     // knows no such limit is used all the same.

@@ -1,6 +1,8 @@
 //! Pins: what a consumer knows out of band about the root of a repository. There is no trust
 //! on first use; the first root seen must satisfy the pin.
 
+mod used_policies;
+
 use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
@@ -16,6 +18,8 @@ use bulla_keys_schema::verify;
 use serde::{Deserialize, Serialize};
 
 use crate::home::{self, Existing, Home};
+
+pub use used_policies::{RaiseError, UsedPolicies, UsedPoliciesError};
 
 /// The one version of the format.
 const VERSION: u32 = 1;

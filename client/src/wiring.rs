@@ -27,12 +27,12 @@ use crate::adapter::tty::Tty;
 use crate::adapter::tuf_http::TufHttp;
 use crate::adapter::unattended::Unattended;
 pub use crate::adapter::unattended::{VARIABLE as PASSPHRASE, variable_for};
-use crate::config::{ConfigFile, OutputFormat, ServerUrl};
+use crate::config::{ConfigFile, MachinePolicy, OutputFormat, ServerUrl};
 use crate::flow::Ports;
 use crate::flow::key::KeyPorts;
 use crate::home::Home;
 use crate::pins::{Mode, Pins};
-use crate::port::{KeySources, TrustServer};
+use crate::port::{KeySources, KeyStore as _, TrustServer};
 
 /// The variable that holds the token for the trust server. Not a flag: flags are visible to
 /// every user of the machine.
@@ -115,6 +115,12 @@ impl Settings {
         self.file.registry_signature.unwrap_or(true)
     }
 
+    /// The policy by which every image is judged here, if the configuration names one.
+    #[must_use]
+    pub const fn machine_policy(&self) -> Option<&MachinePolicy> {
+        self.file.policy.as_ref()
+    }
+
     /// The keys of the home and what they need; no network. `replacement` is the file with a
     /// passphrase that replaces another.
     #[must_use]
@@ -124,11 +130,17 @@ impl Settings {
             self.args.passphrase_file.clone(),
             Box::new(Tty),
         );
+        let files =
+            || KeyFiles::new(self.home.keys()).with_loading(Box::new(surroundings()), Box::new(SystemClock));
+        let known = files();
+        let names = move || {
+            let keys = known.list().unwrap_or_default();
+            keys.into_iter().map(|key| key.name).collect()
+        };
         Local {
-            keys: KeyFiles::new(self.home.keys())
-                .with_loading(Box::new(surroundings()), Box::new(SystemClock)),
+            keys: files(),
             sources: surroundings(),
-            passphrases: unattended.with_replacement(replacement),
+            passphrases: unattended.with_replacement(replacement).among(Box::new(names)),
             entropy: OsEntropy,
             clock: SystemClock,
         }
@@ -197,11 +209,7 @@ impl Settings {
     /// # Errors
     /// As for [`Self::world`].
     pub fn world_in(&self, repository: &RepositoryName, mode: Mode) -> anyhow::Result<World> {
-        let plain_http = match (self.args.plain_http, self.file.plain_http.as_slice()) {
-            (true, _) => PlainHttp::All,
-            (false, []) => PlainHttp::None,
-            (false, hosts) => PlainHttp::Hosts(hosts.to_vec()),
-        };
+        let plain_http = PlainHttp { all: self.args.plain_http, hosts: self.file.plain_http.clone() };
         let registry_ca = self.args.registry_ca_cert.as_ref().or(self.file.registry_ca_cert.as_ref());
         let registry = OciRegistry::new(RegistrySettings {
             ca_pem: read_certificates(registry_ca)?,

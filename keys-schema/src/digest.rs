@@ -45,7 +45,7 @@ impl Sha256Digest {
 
 impl fmt::Display for Sha256Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        f.write_str(encode_hex(&self.0, &mut [0; 64])?)
     }
 }
 
@@ -89,7 +89,7 @@ impl Sha512Digest {
 
 impl fmt::Display for Sha512Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        f.write_str(encode_hex(&self.0, &mut [0; 128])?)
     }
 }
 
@@ -156,13 +156,16 @@ impl Hashes {
 #[error("not a digest: expected lower-case hex digits of the full length")]
 pub struct InvalidDigest;
 
+fn encode_hex<'a>(bytes: &[u8], digits: &'a mut [u8]) -> Result<&'a str, fmt::Error> {
+    base16ct::lower::encode_str(bytes, digits).map_err(|_| fmt::Error)
+}
+
 fn decode_hex<const N: usize>(text: &str) -> Result<[u8; N], InvalidDigest> {
-    if text.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err(InvalidDigest);
-    }
     let mut bytes = [0; N];
-    hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidDigest)?;
-    Ok(bytes)
+    match base16ct::lower::decode(text, &mut bytes).map(<[u8]>::len) {
+        Ok(length) if length == N => Ok(bytes),
+        _ => Err(InvalidDigest),
+    }
 }
 
 #[cfg(test)]
@@ -181,6 +184,30 @@ mod tests {
             format!("sha256:{digest}0"),
         ] {
             assert_eq!(Sha256Digest::parse_oci(&bad), Err(InvalidDigest), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_digest_has_one_spelling() {
+        let text = Sha256Digest::of(b"abc").to_string();
+        assert_eq!(text, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        for at in [0, 1, 62, 63] {
+            for byte in 0..=127_u8 {
+                let mut bytes = text.clone().into_bytes();
+                bytes[at] = byte;
+                let other = String::from_utf8(bytes).unwrap();
+                let is_digit = matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+                assert_eq!(other.parse::<Sha256Digest>().is_ok(), is_digit, "{other}");
+                if is_digit {
+                    assert_eq!(other.parse::<Sha256Digest>().unwrap().to_string(), other);
+                }
+            }
+        }
+        for length in [0, 1, 2, 62, 63] {
+            assert!(text[..length].parse::<Sha256Digest>().is_err(), "{length}");
+        }
+        for longer in [format!("{text}0"), format!("{text}00"), format!("\u{e9}{}", &text[2..])] {
+            assert!(longer.parse::<Sha256Digest>().is_err(), "{longer}");
         }
     }
 

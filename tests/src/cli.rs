@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard};
@@ -33,6 +35,15 @@ use crate::simulator::{Kept, OCI_MANIFEST};
 
 /// The passphrase of every key.
 pub const PASSPHRASE: &str = "correct horse";
+
+/// Writes a file that only its owner may read, as files with secrets have to be.
+///
+/// # Panics
+/// It cannot be written.
+pub fn private_file(path: &Path, text: &str) {
+    std::fs::write(path, text).expect("a file can be written");
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).expect("it can be closed");
+}
 
 /// The program, with a home of its own and nothing of this process's environment.
 pub struct Cli {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use bulla_keys_schema::digest::Sha256Digest;
-use bulla_tests::cli::{Cli, PASSPHRASE, Ran};
+use bulla_tests::cli::{Cli, PASSPHRASE, Ran, private_file};
 use bulla_tests::server::{BEGIN, TestServer};
 use serde_json::Value;
 
@@ -146,7 +146,7 @@ async fn the_whole_life_of_a_repository() {
     ask(&admin, 0, &["key", "export", "alice", "--format", "docker", "--role", "alice", "--out", out]).await;
     ask(&admin, 0, &["key", "import", out, "--name", "copy", "--dry-run"]).await;
     let passphrase = admin.folder.path().join("passphrase");
-    fs::write(&passphrase, PASSPHRASE).unwrap();
+    private_file(&passphrase, PASSPHRASE);
     let new = ["--new-passphrase-file", passphrase.to_str().unwrap()];
     ask(&admin, 0, &[&["key", "import", out, "--name", "copy"], &new[..]].concat()).await;
     let root = admin.folder.path().join("root.pem");
@@ -207,12 +207,14 @@ async fn the_whole_life_of_a_repository() {
     let files = [
         "backup",
         "key-sidecar",
+        "policy-entry",
         "policy-file",
         "policy-tests",
         "signature",
         "signing-request",
         "signing-request-export",
         "trust",
+        "used-policies",
     ];
     // Needs a registry: tests/cosign_import.rs.
     let files = [&files[..], &["cosign-import"]].concat();
@@ -223,7 +225,7 @@ async fn the_whole_life_of_a_repository() {
     require_schema("trust", &pins);
 }
 
-/// A policy is read, asked, tried and imported.
+/// A policy is read, asked, tried, imported and published.
 async fn policies(admin: &Cli) {
     let top = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/policies");
     let [policy, tests] = ["company.toml", "tests"].map(|name| top.join(name).to_str().unwrap().to_owned());
@@ -235,6 +237,20 @@ async fn policies(admin: &Cli) {
     fs::write(&source, r#"{"default":[{"type":"reject"}],"transports":{"docker":{"a.b":[{"type":"insecureAcceptAnything"}]}}}"#)
         .unwrap();
     ask(admin, 0, &["policy", "import", source.to_str().unwrap()]).await;
+    let published = admin.folder.path().join("published.toml");
+    fs::write(&published, "policy = 1\nname = 'company'\nversion = 1\ndefault = 'deny'\n").unwrap();
+    let publish = ["policy", "publish", NAME, published.to_str().unwrap()];
+    let planned = ask(admin, 0, &[&publish[..], &["--dry-run"]].concat()).await;
+    assert_eq!((&planned["dry_run"], &planned["before"]), (&true.into(), &Value::Null));
+    ask(admin, 3, &["policy", "show", NAME]).await;
+    assert_eq!(ask(admin, 0, &publish).await["version"], 1);
+    assert_eq!(ask(admin, 0, &publish).await["unchanged"], true);
+    assert_eq!(ask(admin, 0, &["policy", "show", NAME]).await["role"], "targets");
+    let image = format!("{NAME}:v1");
+    let refused = ask(admin, 3, &["verify", &image, "--policy-from", NAME, "--policy", &policy]).await;
+    assert_eq!(refused["policy"]["name"], "company");
+    let used: Value = toml::from_str(&fs::read_to_string(admin.home("policies.toml")).unwrap()).unwrap();
+    require_schema("used-policies", &used);
 }
 
 /// Two people begin a repository, one of them by files.

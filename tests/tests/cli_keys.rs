@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use bulla_keys_schema::key::{Passphrase, SealedKey};
-use bulla_tests::cli::{Cli, PASSPHRASE, Ran};
+use bulla_tests::cli::{Cli, PASSPHRASE, Ran, private_file};
 
 fn cli() -> Cli {
     Cli::new(env!("CARGO_BIN_EXE_bulla-cli"))
@@ -130,7 +130,7 @@ fn a_passphrase_is_changed_with_the_old_one_only() {
     let cli = cli().with("BULLA_PASSPHRASE_ALICE", PASSPHRASE);
     cli.run(&["key", "generate", "alice"]).ok();
     let new = cli.folder.path().join("new");
-    fs::write(&new, "battery staple\n").unwrap();
+    private_file(&new, "battery staple\n");
     let args = ["key", "passwd", "alice", "--new-passphrase-file", new.to_str().unwrap()];
     refused(&cli.run(&["key", "passwd", "alice"]), 2, "needs a new passphrase");
     let cli = cli.with("BULLA_PASSPHRASE_ALICE", "wrong");
@@ -153,7 +153,7 @@ fn a_passphrase_change_that_is_killed_leaves_one_whole_file() {
     {
         let cli = with_passphrase();
         cli.run(&["key", "generate", "alice"]).ok();
-        fs::write(cli.folder.path().join("new"), "battery staple").unwrap();
+        private_file(&cli.folder.path().join("new"), "battery staple");
         let passwd = cli.command(&["key", "passwd", "alice", "--new-passphrase-file", "new"]);
         let mut strace = std::process::Command::new("strace");
         strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
@@ -186,7 +186,7 @@ fn a_passphrase_change_raises_what_a_guess_costs() {
     let before = sidecar.split("\"fingerprint\": \"").nth(1).unwrap()[..64].to_owned();
     let after = sidecar.replace(&before, &key.public_key().fingerprint().to_string());
     fs::write(cli.home("keys/alice.json"), after).unwrap();
-    fs::write(cli.folder.path().join("new"), "battery staple").unwrap();
+    private_file(&cli.folder.path().join("new"), "battery staple");
     let ran = cli.run(&["key", "passwd", "alice", "--new-passphrase-file", "new"]);
     assert!(ran.stderr.contains("scrypt N=32768 to 65536"), "{}", ran.stderr);
     ran.ok();
@@ -203,7 +203,7 @@ fn cosign_sample(n: u32) -> String {
 fn weak_encryption_is_named_and_not_kept() {
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../keys-schema/tests/data");
     let cli = with_passphrase();
-    fs::write(cli.folder.path().join("new"), "battery staple").unwrap();
+    private_file(&cli.folder.path().join("new"), "battery staple");
     for (name, file, kind, work, words) in [
         ("docker", "notary-keys/docker-carol.pem", "pbkdf2-sha1", Some(2048), "2048 rounds of SHA-1"),
         ("legacy", "notary-keys/openssl-sec1-aes256.pem", "md5", Some(1), "one round of MD5"),
@@ -279,13 +279,23 @@ fn private_files_open_to_others_are_refused() {
     let cli = with_passphrase();
     cli.run(&["key", "generate", "alice"]).ok();
     let new = cli.folder.path().join("new");
-    fs::write(&new, "x").unwrap();
+    private_file(&new, "x");
     for mode in [0o640, 0o604, 0o660] {
         fs::set_permissions(cli.home("keys/alice.key"), fs::Permissions::from_mode(mode)).unwrap();
         let ran = cli.run(&["key", "passwd", "alice", "--new-passphrase-file", new.to_str().unwrap()]);
         refused(&ran, 3, "open to others");
         assert!(ran.stderr.contains("chmod 600"), "{}", ran.stderr);
     }
+    fs::set_permissions(cli.home("keys/alice.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    let passwd = ["key", "passwd", "alice", "--new-passphrase-file", new.to_str().unwrap()];
+    for mode in [0o640, 0o604, 0o644] {
+        fs::set_permissions(&new, fs::Permissions::from_mode(mode)).unwrap();
+        let ran = cli.run(&passwd);
+        refused(&ran, 3, &format!("is open to others (mode {mode:04o})"));
+        assert!(ran.stderr.contains("chmod 600 $DIR/new"), "{}", ran.stderr);
+    }
+    private_file(&new, "x");
+    cli.run(&passwd).ok();
 }
 
 #[test]
@@ -341,7 +351,7 @@ fn swapped_public_files_are_noticed() {
     let sidecar = fs::read_to_string(cli.home("keys/mallory.json")).unwrap().replace("mallory", "alice");
     fs::write(cli.home("keys/alice.json"), sidecar).unwrap();
     let new = cli.folder.path().join("new");
-    fs::write(&new, "x").unwrap();
+    private_file(&new, "x");
     let ran = cli.run(&["key", "passwd", "alice", "--new-passphrase-file", new.to_str().unwrap()]);
     refused(&ran, 3, "does not belong to its private file");
 }

@@ -169,6 +169,8 @@ fn help() {
         "policy explain",
         "policy test",
         "policy import",
+        "policy publish",
+        "policy show",
         "cosign",
         "cosign import",
         "revoke",

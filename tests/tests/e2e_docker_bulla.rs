@@ -1,7 +1,7 @@
 //! `docker`, `notary` and `bulla` on the same repositories: what one signs the others trust, what one
 //! takes back the others refuse.
 
-use bulla_tests::cli::{Cli, PASSPHRASE};
+use bulla_tests::cli::{Cli, PASSPHRASE, private_file};
 use bulla_tests::docker::{Docker, pushed};
 use bulla_tests::docker_site::{Site, matrix};
 use bulla_tests::notary::{Notary, refused};
@@ -86,7 +86,7 @@ impl DockerFirst {
         let (alice, bulla) = (&self.alice, &self.bulla);
         column.step("bulla key import, sign, with the keys of docker", || {
             let passphrase = alice.file("passphrase");
-            std::fs::write(&passphrase, PASSPHRASE).unwrap();
+            private_file(&passphrase, PASSPHRASE);
             for role in ["root", "targets", "alice"] {
                 let keys = alice.keys_of(role);
                 let [key] = keys.as_slice() else { panic!("{keys:?}") };

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::thread;
 
 use bulla_keys_schema::digest::Sha256Digest;
-use bulla_tests::cli::{Cli, PASSPHRASE};
+use bulla_tests::cli::{Cli, PASSPHRASE, private_file};
 use bulla_tests::notary::{Notary, RunningTrustServer};
 use bulla_tests::notary_keys::OpensslKey;
 use bulla_tests::notary_matrix::{self, Column, OK, REFUSED};
@@ -285,7 +285,7 @@ fn import_targets(admin: &Cli, notary: &Notary) {
     let mut keys = keys.map(|entry| entry.unwrap().path());
     let key = keys.find(|path| std::fs::read_to_string(path).unwrap().contains("role: targets")).unwrap();
     let passphrase = admin.folder.path().join("passphrase");
-    std::fs::write(&passphrase, PASSPHRASE).unwrap();
+    private_file(&passphrase, PASSPHRASE);
     let import = ["key", "import", "--name", "targets", "--new-passphrase-file"];
     expect(admin, 0, &[&import[..], &[passphrase.to_str().unwrap(), key.to_str().unwrap()]].concat());
 }

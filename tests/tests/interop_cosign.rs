@@ -36,6 +36,7 @@ cosign-2             yes      no       yes      no               yes            
 cosign-3-tags        yes      no       yes      no               yes              yes
 cosign-3-bundle      no       yes      yes      yes              yes              yes
 bulla                yes      yes      yes      yes              yes              yes
+bulla-only-registry  yes      yes      yes      yes              yes              yes
 ";
 
 const VULNERABILITIES: &str = "https://cosign.sigstore.dev/attestation/vuln/v1";
@@ -96,6 +97,10 @@ impl Fair {
             "cosign-2" => self.cosign.0.attest(Layout::Tags, &good, "vuln", &predicate, &image),
             "cosign-3-tags" => self.cosign.1.attest(Layout::Tags, &good, "vuln", &predicate, &image),
             "cosign-3-bundle" => self.cosign.1.attest(Layout::Bundle, &good, "vuln", &predicate, &image),
+            "bulla-only-registry" => {
+                self.ours.attest_in_the_registry("alice", &image, report.to_string().as_bytes());
+                return (image, self.ours.key("alice"));
+            }
             _ => {
                 self.ours.attest(&image, "trivy", report.to_string().as_bytes());
                 return (image, self.ours.key("scanner"));

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use bulla_tests::backup_site::{BACKUP_PASSPHRASE, NAME, Site, refused, text};
+use bulla_tests::cli::private_file;
 use bulla_tests::programs::expect;
 use serde_json::Value;
 
@@ -263,6 +264,6 @@ fn a_backup_is_never_overwritten_and_never_open() {
     refused(&site.admin.run(&["key", "backup", "--out", text(&out), "carol"]), 2, "no key named carol");
 
     let pass = site.admin.folder.path().join("pass");
-    fs::write(&pass, format!("{BACKUP_PASSPHRASE}\n")).unwrap();
+    private_file(&pass, &format!("{BACKUP_PASSPHRASE}\n"));
     expect(&nobody, 0, &["key", "backup", "--verify", text(&file), "--passphrase-file", text(&pass)]);
 }

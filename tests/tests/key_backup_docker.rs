@@ -7,7 +7,7 @@ use std::process::Command;
 
 use bulla_keys_schema::key::{Passphrase, SealedKey};
 use bulla_tests::backup_site::{refused, text};
-use bulla_tests::cli::{Cli, Ran};
+use bulla_tests::cli::{Cli, Ran, private_file};
 use bulla_tests::peers::absent;
 use bulla_tests::programs::{expect, program};
 
@@ -26,7 +26,7 @@ impl Desk {
     fn new() -> Self {
         let cli = Cli::new(program("bulla").to_str().unwrap()).with("BULLA_PASSPHRASE", OLD);
         let new = cli.folder.path().join("new-passphrase");
-        fs::write(&new, NEW).unwrap();
+        private_file(&new, NEW);
         Self { cli, new }
     }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bulla_tests::cli::{Cli, PASSPHRASE, Ran};
+use bulla_tests::cli::{Cli, PASSPHRASE, Ran, private_file};
 
 fn cli() -> Cli {
     Cli::new(env!("CARGO_BIN_EXE_bulla-cli")).with("BULLA_PASSPHRASE", PASSPHRASE)
@@ -89,7 +89,7 @@ fn a_wrong_passphrase_is_said_to_be_one() {
         fs::set_permissions(&cli, Permissions::from_mode(0o600)).unwrap();
     }
     let new = cli.folder.path().join("new");
-    fs::write(&new, "battery staple").unwrap();
+    private_file(&new, "battery staple");
     for name in ["notary", "legacy", "cosign"] {
         refuses(&cli, &["key", "import", name, "--new-passphrase-file", "new"], 2, "wrong passphrase");
         refuses(&cli, &["key", "load", name], 2, "wrong passphrase");
@@ -204,7 +204,7 @@ fn one_bad_key_of_a_bundle_keeps_all_of_them_out() {
     write("rsa", &format!("{good}{}", sample("notary-keys/openssl-rsa.pem")));
     refuses(&cli, &["key", "import", "rsa"], 2, "key 2 of 2: PKCS#1 holds RSA keys");
     write("p384", &format!("{good}{}", sample("notary-keys/openssl-pbes2-p384.pem")));
-    fs::write(cli.folder.path().join("new"), "battery staple").unwrap();
+    private_file(&cli.folder.path().join("new"), "battery staple");
     let import = ["key", "import", "p384", "--new-passphrase-file", "new"];
     refuses(&cli, &import, 3, "key key: the passphrase is right");
     write("two", &format!("{good}{good}"));

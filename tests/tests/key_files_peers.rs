@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::key::PublicKey;
-use bulla_tests::cli::{Cli, PASSPHRASE};
+use bulla_tests::cli::{Cli, PASSPHRASE, private_file};
 use bulla_tests::docker::pushed;
 use bulla_tests::docker_site::{Site, matrix};
 use bulla_tests::notary::Notary;
@@ -18,7 +18,7 @@ use bulla_tests::programs::expect;
 
 fn cli() -> Cli {
     let cli = Cli::new(env!("CARGO_BIN_EXE_bulla-cli")).with("BULLA_PASSPHRASE", PASSPHRASE);
-    fs::write(cli.folder.path().join("new"), "battery staple").unwrap();
+    private_file(&cli.folder.path().join("new"), "battery staple");
     cli
 }
 
@@ -274,6 +274,6 @@ fn sign_with_our_keys(site: &Site<'_>, column: &mut Column) {
 /// A file with the passphrase that notary is told for every key.
 fn passphrase(admin: &Cli) -> String {
     let file = admin.folder.path().join("passphrase");
-    fs::write(&file, PASSPHRASE).unwrap();
+    private_file(&file, PASSPHRASE);
     file.to_str().unwrap().to_owned()
 }

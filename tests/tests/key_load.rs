@@ -8,7 +8,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bulla_keys_schema::digest::Sha256Digest;
-use bulla_tests::cli::{Cli, PASSPHRASE, Ran};
+use bulla_tests::cli::{Cli, PASSPHRASE, Ran, private_file};
 use bulla_tests::server::{BEGIN, TestServer};
 
 const NAME: &str = "reg.example.com/team/app";
@@ -304,7 +304,7 @@ async fn a_kept_key_is_never_replaced_and_a_loaded_one_never_taken_for_it() {
     ok(&job, &["key", "load", "--from-env", VARIABLE, "--name", "ci", NAME]);
     refused(&run(&job, &["key", "generate", "ci"]), 2, "key ci exists already");
     let new = job.folder.path().join("new");
-    fs::write(&new, "battery staple").unwrap();
+    private_file(&new, "battery staple");
     let passwd = ["key", "passwd", "ci", "--new-passphrase-file", new.to_str().unwrap()];
     refused(&run(&job, &passwd), 2, "was loaded from the variable SIGNING_KEY and is not kept here");
     let json = run(&job, &["key", "show", "ci", "--output", "json"]).json();

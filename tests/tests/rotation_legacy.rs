@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use bulla_keys_schema::digest::Sha256Digest;
-use bulla_tests::cli::{Cli, PASSPHRASE};
+use bulla_tests::cli::{Cli, PASSPHRASE, private_file};
 use bulla_tests::notary::{Notary, RunningTrustServer};
 use bulla_tests::notary_matrix::{self, Column, OK, REFUSED};
 use bulla_tests::peers::debian;
@@ -231,7 +231,7 @@ fn import(admin: &Cli, notary: &Notary, role: &str) {
     let is_wanted = |path: &Path| std::fs::read_to_string(path).unwrap().contains(&format!("role: {role}"));
     let key = keys.find(|path| is_wanted(path)).unwrap();
     let passphrase = admin.folder.path().join("passphrase");
-    std::fs::write(&passphrase, PASSPHRASE).unwrap();
+    private_file(&passphrase, PASSPHRASE);
     let import = ["key", "import", "--name", role, "--new-passphrase-file"];
     expect(admin, 0, &[&import[..], &[passphrase.to_str().unwrap(), key.to_str().unwrap()]].concat());
 }

@@ -2,7 +2,6 @@
 //! acknowledged is there, byte for byte, and nobody was shown a state that is gone.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt as _;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,6 +12,7 @@ use bulla_keys_schema::names::RepositoryName;
 use bulla_server::store::TrustStore as _;
 use bulla_server::store::embedded::{EmbeddedStore, Options};
 use bulla_server::vault::{Kek, Keyring, OnlineKeys, Vault};
+use bulla_tests::cli::private_file;
 use bulla_tests::crash::{Cut, READY, Running, copy_folder, powercut, strace};
 use bulla_tests::crash_server::known::Known;
 use bulla_tests::crash_server::{Event, KEK, can_start, events, is_answer};
@@ -150,11 +150,6 @@ async fn killed_at_every_writing_call_of_a_start() {
         assert!(kills > 10, "{before}: killed only at {kills} calls");
         eprintln!("{before}: killed at {kills} calls");
     }
-}
-
-fn private_file(path: &Path, text: &str) {
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// Starts the server to be killed at the `when`th `call` of one of its threads, of those on

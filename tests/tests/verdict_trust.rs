@@ -107,3 +107,20 @@ fn what_would_be_refused_at_pull_is_not_signed_and_leaves_no_trace() {
     expect(&judged.stranger(), 0, &["verify", &good, "--policy", &policy]);
     assert!(!judged.registry.written().is_empty(), "cosign finds it, too");
 }
+
+/// A rule may let an image pass for one platform and not for another.
+#[test]
+fn who_signs_by_a_policy_names_the_platform() {
+    let judged = Judged::begin();
+    let _ = judged.push("v1", "1000");
+    let policy =
+        judged.policy("signing = { required = true, signers = ['alice'], platforms = 'requested' }\n");
+    let image = judged.image("v1");
+    let sign = ["sign", &image, "--as", "alice", "--require-policy", &policy, "--output", "json"];
+    let refused = expect(&judged.admin, 12, &sign).json();
+    assert_eq!(first_failure(&refused), "sign.platform");
+    let refused = expect(&judged.admin, 12, &[&sign[..], &["--platform", "linux/arm64"]].concat()).json();
+    assert_eq!(first_failure(&refused), "sign.platform");
+    expect(&judged.admin, 2, &["sign", &image, "--as", "alice", "--platform", "linux/amd64"]);
+    expect(&judged.admin, 0, &[&sign[..], &["--platform", "linux/amd64"]].concat());
+}

@@ -88,6 +88,7 @@ pub enum BackupPassphraseError {
 mod tests {
     use std::ffi::OsString;
     use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -101,6 +102,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pass");
         fs::write(&file, "from file\n").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         let both = with(Some("from variable"), Some(file.clone()));
         assert_eq!(both.existing().unwrap().as_bytes(), b"from variable");
         assert_eq!(with(None, Some(file)).fresh().unwrap().as_bytes(), b"from file");

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use reqwest::{Method, RequestBuilder, Response, redirect};
 use zeroize::Zeroizing;
 
+use crate::adapter::tls::Tls;
 use crate::adapter::{Patience, innermost};
 use crate::config::ServerUrl;
 use crate::port::TrustServerError;
@@ -39,17 +40,10 @@ impl Connection {
             return Err(InvalidConnection::Token);
         }
         // A redirect would carry the token and the blame to a server nobody configured.
-        let mut builder = patience
-            .apply(reqwest::Client::builder())
+        let mut builder = Tls::new(ca_pem)?
+            .apply(patience.apply(reqwest::Client::builder()))
             .user_agent(concat!("bulla/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none());
-        if let Some(pem) = ca_pem {
-            let certificates = reqwest::Certificate::from_pem_bundle(pem)
-                .ok()
-                .filter(|certificates| !certificates.is_empty())
-                .ok_or(InvalidConnection::Certificates)?;
-            builder = builder.tls_certs_merge(certificates);
-        }
         if server.is_loopback() {
             builder = builder.no_proxy();
         }

@@ -16,6 +16,7 @@ pub mod os_entropy;
 mod registry_token;
 mod signing_requests;
 pub mod system_clock;
+mod tls;
 pub mod tty;
 pub mod tuf_http;
 pub mod unattended;

@@ -11,7 +11,7 @@ use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::names::{RepositoryName, Tag};
 use bytes::Bytes;
 use oci_client::secrets::RegistryAuth;
-use reqwest::{Certificate, Client};
+use reqwest::{Client, redirect};
 use tokio::sync::{OnceCell, oneshot};
 use tokio::time::timeout;
 
@@ -19,6 +19,7 @@ use crate::adapter::connection::InvalidConnection;
 use crate::adapter::oci::{self, Way, WayTo};
 use crate::adapter::oci_credentials::CredentialSources;
 use crate::adapter::registry_token::Access;
+use crate::adapter::tls::Tls;
 use crate::adapter::{Patience, innermost};
 use crate::config::is_loopback_host;
 use crate::port::registry::{Descriptor, ManifestPush, Pushed};
@@ -43,20 +44,17 @@ pub struct RegistrySettings {
 
 /// Which registries may be spoken with in plain HTTP, besides this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum PlainHttp {
-    /// All: `--plain-http`.
-    All,
-    /// These, as `host` or `host:port`.
-    Hosts(Vec<String>),
-    /// None.
-    #[default]
-    None,
+pub struct PlainHttp {
+    /// All: `--plain-http`. That says nothing of the token servers that they name.
+    pub all: bool,
+    /// These, as `host` or `host:port`; token servers as well.
+    pub hosts: Vec<String>,
 }
 
 /// Any registry, chosen by the host of the repository's name.
 pub struct OciRegistry {
     settings: RegistrySettings,
-    certificates: Vec<Certificate>,
+    tls: Tls,
     /// Ways that were opened: helpers and token servers are asked once for each.
     ways: Mutex<BTreeMap<(RepositoryName, Access), Opening>>,
 }
@@ -70,18 +68,18 @@ impl OciRegistry {
     /// # Errors
     /// The CA file holds no certificate.
     pub fn new(settings: RegistrySettings) -> Result<Self, InvalidConnection> {
-        let certificates = settings.ca_pem.as_deref().map(read_certificates).transpose()?.unwrap_or_default();
-        Ok(Self { settings, certificates, ways: Mutex::default() })
+        let tls = Tls::new(settings.ca_pem.as_deref())?;
+        Ok(Self { settings, tls, ways: Mutex::default() })
     }
 
     fn is_plain(&self, host: &str) -> bool {
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-        match &self.settings.plain_http {
-            PlainHttp::All => true,
+        let PlainHttp { all, hosts } = &self.settings.plain_http;
+        match () {
+            () if *all => true,
             // A registry on this machine may well speak TLS: naming a CA says that it does.
-            _ if is_loopback_host(name) => self.settings.ca_pem.is_none(),
-            PlainHttp::Hosts(hosts) => hosts.iter().any(|known| known == host),
-            PlainHttp::None => false,
+            () if is_loopback_host(name) => self.settings.ca_pem.is_none(),
+            () => hosts.iter().any(|known| known == host),
         }
     }
 
@@ -121,15 +119,15 @@ impl OciRegistry {
             reason: innermost(&error),
         })?;
         let login = self.find_login(repository).await?;
-        Ok(Arc::new(WayTo { host, repository, access, plain }.open(client, login).await?))
+        let plain_hosts = &self.settings.plain_http.hosts;
+        let way = WayTo { host, repository, access, plain, plain_hosts };
+        Ok(Arc::new(way.open(client, login).await?))
     }
 
     fn client(&self, plain: bool) -> reqwest::Result<Client> {
-        let builder = self.settings.patience.apply(Client::builder());
-        let builder = builder
-            .user_agent(USER_AGENT)
-            .https_only(!plain)
-            .tls_certs_merge(self.certificates.iter().cloned());
+        let builder = self.tls.apply(self.settings.patience.apply(Client::builder()));
+        let builder =
+            builder.user_agent(USER_AGENT).https_only(!plain).redirect(redirect::Policy::custom(stay_in_tls));
         if plain { builder.no_proxy().build() } else { builder.build() }
     }
 }
@@ -178,9 +176,13 @@ impl Registry for OciRegistry {
     }
 }
 
-fn read_certificates(pem: &[u8]) -> Result<Vec<Certificate>, InvalidConnection> {
-    let certificates = Certificate::from_pem_bundle(pem).ok().filter(|found| !found.is_empty());
-    certificates.ok_or(InvalidConnection::Certificates)
+/// Who was shown a login over TLS could have it sent on in the clear: to the same host and port it is.
+fn stay_in_tls(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    let began = attempt.previous().last().map(reqwest::Url::scheme);
+    if began == Some("https") && attempt.url().scheme() != "https" {
+        return attempt.stop();
+    }
+    redirect::Policy::default().redirect(attempt)
 }
 
 #[cfg(test)]
@@ -191,19 +193,19 @@ mod tests {
     fn plain_http_is_for_this_machine_unless_asked_for() {
         let registry = |ca_pem: Option<Vec<u8>>, plain_http| OciRegistry {
             settings: RegistrySettings { ca_pem, plain_http, ..RegistrySettings::default() },
-            certificates: vec![],
+            tls: Tls::new(None).unwrap(),
             ways: Mutex::default(),
         };
-        let default = registry(None, PlainHttp::None);
+        let default = registry(None, PlainHttp::default());
         for host in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.1.2.3"] {
             assert!(default.is_plain(host), "{host}");
-            assert!(!registry(Some(vec![]), PlainHttp::None).is_plain(host), "{host}");
+            assert!(!registry(Some(vec![]), PlainHttp::default()).is_plain(host), "{host}");
         }
         for host in ["r.example.com", "localhost.example.com:5000", "10.0.0.1:5000"] {
             assert!(!default.is_plain(host), "{host}");
-            assert!(registry(None, PlainHttp::All).is_plain(host), "{host}");
+            assert!(registry(None, PlainHttp { all: true, hosts: vec![] }).is_plain(host), "{host}");
         }
-        let some = registry(None, PlainHttp::Hosts(vec!["r.example.com:5000".to_owned()]));
+        let some = registry(None, PlainHttp { all: false, hosts: vec!["r.example.com:5000".to_owned()] });
         assert!(some.is_plain("r.example.com:5000") && !some.is_plain("r.example.com"));
     }
 }

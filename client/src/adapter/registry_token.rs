@@ -11,6 +11,8 @@ use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
 
+use crate::config::is_loopback_host;
+
 /// Largest answer of a token server, in bytes; tokens have a few thousand.
 const ANSWER_BYTES: usize = 256 * 1024;
 
@@ -32,45 +34,74 @@ impl Access {
     }
 }
 
-/// What to send to the registry below `base` (`https://HOST/v2/`) to use `path`: a token for
-/// `login` where it wants one, else `login` itself.
-///
-/// # Errors
-/// No connection, or the token server does not give one.
-pub(super) async fn exchange(
-    client: &Client,
-    base: &Url,
-    (path, access): (&str, Access),
-    login: &RegistryAuth,
-) -> Result<RegistryAuth, TokenError> {
-    let response = client.get(base.clone()).send().await?;
-    // Somebody else whom the registry points at does not say where logins are shown.
-    if response.url().origin() != base.origin() {
-        return Ok(login.clone());
-    }
-    Ok(answer(client, &response, (path, access), login).await?.unwrap_or_else(|| login.clone()))
+/// Who wants a token, and what for.
+#[derive(Clone, Copy)]
+pub(super) struct TokenRequest<'a> {
+    pub(super) client: &'a Client,
+    /// The repository's path, without the registry.
+    pub(super) path: &'a str,
+    pub(super) access: Access,
+    pub(super) login: &'a RegistryAuth,
+    /// Other hosts that may be spoken with in plain HTTP, as `host` or `host:port`.
+    pub(super) plain_hosts: &'a [String],
 }
 
-/// A token such as `response` asks for; none where it asks for none.
-///
-/// # Errors
-/// As for [`exchange`].
-pub(super) async fn answer(
-    client: &Client,
-    response: &Response,
-    (path, access): (&str, Access),
-    login: &RegistryAuth,
-) -> Result<Option<RegistryAuth>, TokenError> {
-    let Some(challenge) = Challenge::find(response) else { return Ok(None) };
-    let request = client.get(challenge.url(path, access)?);
-    let response = match login {
-        RegistryAuth::Basic(user, password) => request.basic_auth(user, Some(password)),
-        _ => request,
-    };
-    let response = response.send().await?;
-    match response.status() {
-        StatusCode::OK => Ok(Some(RegistryAuth::Bearer(read(response).await?))),
-        status => Err(TokenError::Status(status)),
+impl TokenRequest<'_> {
+    /// What to send to the registry below `base` (`https://HOST/v2/`): a token for the login where
+    /// it wants one, else the login itself.
+    ///
+    /// # Errors
+    /// No connection, or the token server does not give one, or may not be shown the login.
+    pub(super) async fn exchange(self, base: &Url) -> Result<RegistryAuth, TokenError> {
+        let response = self.client.get(base.clone()).send().await?;
+        // Somebody else whom the registry points at does not say where logins are shown.
+        if response.url().origin() != base.origin() {
+            return Ok(self.login.clone());
+        }
+        Ok(self.answer(&response).await?.unwrap_or_else(|| self.login.clone()))
+    }
+
+    /// A token such as `response` asks for, which must come from the registry itself; none where it
+    /// asks for none.
+    ///
+    /// # Errors
+    /// As for [`Self::exchange`].
+    pub(super) async fn answer(self, response: &Response) -> Result<Option<RegistryAuth>, TokenError> {
+        let Some(challenge) = Challenge::find(response) else { return Ok(None) };
+        let url = challenge.url(self.path, self.access)?;
+        let request = match self.login {
+            RegistryAuth::Basic(user, password) => {
+                self.require_private(&url, response.url())?;
+                self.client.get(url).basic_auth(user, Some(password))
+            }
+            _ => self.client.get(url),
+        };
+        let response = request.send().await?;
+        match response.status() {
+            StatusCode::OK => Ok(Some(RegistryAuth::Bearer(read(response).await?))),
+            status => Err(TokenError::Status(status)),
+        }
+    }
+
+    /// A login is shown over TLS, on this machine, or to whom the user allowed plain HTTP: the registry
+    /// itself, if it is spoken with so, and hosts that he named. Otherwise a registry on this machine
+    /// could have it carried in the clear to any other.
+    fn require_private(self, realm: &Url, registry: &Url) -> Result<(), TokenError> {
+        let host = realm.host_str().unwrap_or_default();
+        let with_port = realm.port_or_known_default().map(|port| format!("{host}:{port}"));
+        let is_named = |known: &String| match known.rsplit_once(':') {
+            Some(_) => Some(known) == with_port.as_ref(),
+            None => known == host && realm.port().is_none(),
+        };
+        let is_private = realm.scheme() == "https"
+            || is_loopback_host(host)
+            || realm.origin() == registry.origin()
+            || self.plain_hosts.iter().any(is_named);
+        if is_private {
+            Ok(())
+        } else {
+            Err(TokenError::Plain { realm: realm.origin().ascii_serialization() })
+        }
     }
 }
 
@@ -86,6 +117,12 @@ pub(super) enum TokenError {
     /// The answer holds no token.
     #[error("the token server's answer holds no token")]
     NoToken,
+    /// The token server would be shown the login in the clear.
+    #[error("the token server {realm} wants the login in plain HTTP")]
+    Plain {
+        /// Scheme, host and port.
+        realm: String,
+    },
     /// The token server refuses.
     #[error("the token server answers {0}")]
     Status(StatusCode),
@@ -175,6 +212,42 @@ mod tests {
             let found = challenge(nowhere).unwrap();
             assert!(matches!(found.url("a", Access::PullAndPush), Err(TokenError::NoPlace)), "{nowhere}");
         }
+    }
+
+    #[test]
+    fn logins_go_over_tls_or_where_plain_http_is_allowed() {
+        let (client, login) = (Client::new(), RegistryAuth::Anonymous);
+        let named = ["auth.example.com:5001".to_owned(), "auth.example.org".to_owned()];
+        let may = |realm: &str, registry: &str, plain_hosts: &[String]| {
+            let (path, access) = ("team/app", Access::Pull);
+            let request = TokenRequest { client: &client, path, access, login: &login, plain_hosts };
+            request.require_private(&realm.parse().unwrap(), &registry.parse().unwrap()).is_ok()
+        };
+        let registry = "http://r.example.com:5000/v2/";
+        for good in [
+            "https://anywhere.example.net/token",
+            "http://localhost:5001/token",
+            "http://127.0.0.2/token",
+            "http://[::1]:5001/token",
+            "http://r.example.com:5000/token",
+        ] {
+            assert!(may(good, registry, &[]), "{good}");
+        }
+        for named_only in ["http://auth.example.com:5001/token", "http://auth.example.org/token"] {
+            assert!(!may(named_only, registry, &[]), "{named_only}");
+            assert!(may(named_only, registry, &named), "{named_only}");
+        }
+        for bad in [
+            "http://r.example.com/token",
+            "http://r.example.com:5001/token",
+            "http://localhost.example.com/token",
+            "http://10.0.0.1:5000/token",
+            "http://auth.example.com/token",
+            "http://auth.example.org:5001/token",
+        ] {
+            assert!(!may(bad, registry, &named), "{bad}");
+        }
+        assert!(!may("http://r.example.com:5000/token", "https://r.example.com:5000/v2/", &[]), "not in TLS");
     }
 
     #[test]

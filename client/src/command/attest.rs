@@ -7,14 +7,17 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use bulla_keys_schema::attest::{
-    Declared, InvalidPredicate, InvalidReport, Predicate, ReportFormat, UnknownFormat, database_made_at,
+    Attestation, Declared, InvalidPredicate, InvalidReport, Predicate, ReportFormat, UnknownFormat,
+    database_made_at,
 };
+use bulla_keys_schema::key::KeyName;
 use bulla_keys_schema::limits::REPORT_BYTES;
 use bulla_keys_schema::names::{ImageRef, SignerName};
 
+use super::asking::{self, Asking};
 use super::sign::say_written;
 use super::{Context, say_dry_run, warn_expired};
-use crate::flow::attest::{Request, attest};
+use crate::flow::attest::{Request, attest, only};
 use crate::report::AttestReport;
 
 /// Say under a signature what a scanner found, what an image consists of, or anything else of it
@@ -52,16 +55,39 @@ pub(super) struct Args {
     /// Size of the manifest in bytes; with it and a digest no registry is asked
     #[arg(long, value_name = "BYTES")]
     size: Option<u64>,
+    #[command(flatten)]
+    in_registry: InRegistry,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// Attestations for cosign, which looks for them in the registry.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Attestations in the registry")]
+struct InRegistry {
     /// Write nothing for cosign to the registry
-    #[arg(long)]
+    #[arg(long, conflicts_with = "only_registry")]
     no_registry_signature: bool,
-    /// Show what would be changed, change nothing
-    #[arg(long)]
-    dry_run: bool,
+    /// Write nothing but that: no trust server, and nothing that says when, or takes it back
+    #[arg(long, requires = "key", conflicts_with_all = ["signer", "size", "keep", "request"])]
+    only_registry: bool,
+    /// The key to sign with, by its name
+    #[arg(long, value_name = "NAME", requires = "only_registry")]
+    key: Option<KeyName>,
+}
+
+impl InRegistry {
+    /// The key, where nothing but the registry is written to.
+    fn only(&self) -> Option<KeyName> {
+        self.key.clone().filter(|_| self.only_registry)
+    }
 }
 
 impl Args {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        if let Some(key) = self.in_registry.only() {
+            return self.run_in_registry(context, key).await;
+        }
         let world = context.settings.world(self.image.repository())?;
         let request = Request {
             predicate: self.predicate(world.ports().clock.now())?,
@@ -70,24 +96,42 @@ impl Args {
             unbound: self.unbound,
             signer: self.signer,
             keep: self.keep,
-            in_registry: !self.no_registry_signature && context.settings.signs_in_registry(),
-            dry_run: self.dry_run,
+            in_registry: !self.in_registry.no_registry_signature && context.settings.signs_in_registry(),
+            how: self.asking.how(),
         };
         let busy = context.output.busy("attesting");
         let result = attest(world.ports(), &request).await;
         drop(busy);
         let attested = result?;
         warn_expired(context.output, &attested.published);
-        if attested.attestation.is_unbound() {
-            context.output.warn("the report names no image: only this signature says which one it is of");
-        }
+        warn_unbound(context, &attested.attestation);
         if attested.attestation.is_undeclared() {
             let how = "say what the scanner was run with, like --scan-args 'image --scanners vuln'";
             context.output.warn(&format!("policies will not count this report as whole: {how}"));
         }
-        say_dry_run(context.output, self.dry_run);
+        say_dry_run(context.output, self.asking.is_dry_run());
         say_written(context, &attested.in_registry);
-        Ok(context.output.answer(&AttestReport::new(request.image.repository(), &attested))?)
+        context.output.answer(&AttestReport::new(request.image.repository(), &attested))?;
+        asking::end(context, request.image.repository(), &attested.published)
+    }
+
+    async fn run_in_registry(self, context: &Context, key: KeyName) -> anyhow::Result<()> {
+        let world = context.settings.world_offline(self.image.repository())?;
+        let request = only::Request {
+            predicate: self.predicate(world.ports().clock.now())?,
+            image: self.image,
+            unbound: self.unbound,
+            key,
+            dry_run: self.asking.is_dry_run(),
+        };
+        let busy = context.output.busy("attesting");
+        let result = only::attest(world.ports(), &request).await;
+        drop(busy);
+        let attested = result?;
+        warn_unbound(context, &attested.attestation);
+        say_dry_run(context.output, request.dry_run);
+        say_written(context, &attested.written);
+        Ok(context.output.answer(&AttestReport::in_registry(&request, &attested))?)
     }
 
     fn predicate(&self, now: bulla_keys_schema::time::UtcTime) -> Result<Predicate, UnfitFile> {
@@ -113,6 +157,12 @@ impl Args {
             Some(Type::Custom) | None => None,
         };
         Predicate::of_report(&bytes, format, &declared).map_err(unfit)
+    }
+}
+
+fn warn_unbound(context: &Context, attestation: &Attestation) {
+    if attestation.is_unbound() {
+        context.output.warn("the report names no image: only this signature says which one it is of");
     }
 }
 

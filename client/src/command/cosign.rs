@@ -11,7 +11,7 @@ use clap::Subcommand;
 use super::asking::{self, Asking};
 use super::signer::read_key;
 use super::{Answered, Context, Exit, explain, say_dry_run, warn_expired};
-use crate::flow::cosign::import::{self, End};
+use crate::flow::cosign::import::{self, End, Fate, Import, Refusal};
 use crate::flow::cosign::verify::{CosignError, Proven, Request, Terms, verify};
 use crate::report::{CosignImportReport, CosignReport, not_counted};
 
@@ -19,7 +19,7 @@ use crate::report::{CosignImportReport, CosignReport, not_counted};
 #[derive(Debug, clap::Args)]
 pub(super) struct ByKey {
     /// Ask no trust server: take signatures of cosign or podman by this public key; repeatable
-    #[arg(long = "key", value_name = "FILE")]
+    #[arg(long = "key", value_name = "FILE", conflicts_with_all = ["policy", "policy_from"])]
     keys: Vec<PathBuf>,
     /// How many of the keys must have signed
     #[arg(long, value_name = "K", requires = "keys", default_value_t = 1)]
@@ -37,9 +37,9 @@ pub(super) struct ByKey {
 pub(super) enum Verb {
     /// Sign the tags whose images cosign signed, in one publication
     ///
-    /// A signature of cosign names no tag: whatever a tag means at the registry now is signed, if the
-    /// image is. Tags that mean something else in the trust metadata are left alone, and nothing that
-    /// was revoked comes back.
+    /// Most signatures of cosign name no tag: whatever a tag means at the registry now is signed, if the
+    /// image is. One that names a tag counts for that tag alone. Tags that mean something else in the
+    /// trust metadata are left alone, and nothing that was revoked comes back.
     Import(ImportArgs),
 }
 
@@ -66,6 +66,12 @@ pub(super) struct ImportArgs {
     /// Sign tags that mean something else in the trust metadata, too
     #[arg(long = "move")]
     moves: bool,
+    /// Take signatures that were made for another tag, too
+    #[arg(long)]
+    any_tag: bool,
+    /// In a legacy repository, which keeps no record of it: none of these tags was revoked
+    #[arg(long)]
+    none_revoked: bool,
     #[command(flatten)]
     asking: Asking,
 }
@@ -80,6 +86,8 @@ impl Verb {
             tags: args.tags,
             signer: args.signer,
             moves: args.moves,
+            any_tag: args.any_tag,
+            none_revoked: args.none_revoked,
             how: args.asking.how(),
         };
         let imported = import::import(world.ports(), &request).await?;
@@ -87,6 +95,7 @@ impl Verb {
             warn_expired(context.output, published);
         }
         say_dry_run(context.output, args.asking.is_dry_run());
+        say_flags(context, &imported);
         let report = CosignImportReport::new(&request.repository, &imported);
         context.output.answer(&report)?;
         if let Some(published) = &imported.published {
@@ -97,6 +106,19 @@ impl Verb {
             End::NotSeen => Err(Answered(Exit::Unreachable).into()),
             End::Nothing => Err(Answered(Exit::NotSigned).into()),
         }
+    }
+}
+
+/// How to have what was refused for a reason that only a person can judge.
+fn say_flags(context: &Context, imported: &Import) {
+    let refused = |is: fn(&Refusal) -> bool| {
+        imported.tags.iter().any(|outcome| matches!(&outcome.fate, Fate::Refused(why) if is(why)))
+    };
+    if refused(|why| matches!(why, Refusal::MaybeRevoked)) {
+        context.output.say("if none of these tags was ever revoked, say so: --none-revoked");
+    }
+    if refused(|why| matches!(why, Refusal::OtherTag { .. })) {
+        context.output.say("to take what was signed as another tag: --any-tag");
     }
 }
 
@@ -169,11 +191,11 @@ fn tell(context: &Context, proven: &Proven) {
 /// What the signatures name, where they name tags and none of them is the one asked for.
 fn other_tag(proven: &Proven) -> Option<String> {
     let tag = proven.tag.as_ref()?;
-    let named = proven.judgement.proofs.iter().filter_map(|proof| proof.reference.as_deref());
-    let typed = named.filter(|named| named.rsplit('/').next().is_some_and(|last| last.contains(':')));
-    let typed: Vec<&str> = typed.collect();
-    let fits = |named: &&str| named.parse::<ImageRef>().is_ok_and(|named| named.tag() == Some(tag));
-    if typed.iter().any(fits) { None } else { typed.first().map(|named| (*named).to_owned()) }
+    let named: Vec<_> = proven.judgement.proofs.iter().filter(|proof| proof.tag.is_some()).collect();
+    if named.iter().any(|proof| proof.tag.as_ref() == Some(tag)) {
+        return None;
+    }
+    named.first().and_then(|proof| proof.reference.clone())
 }
 
 /// "No", with everything that was looked at: in JSON in the answer, for people in words.

@@ -86,10 +86,10 @@ enum Verb {
 
 impl Verb {
     /// Whether the answer is the verdict of a policy.
-    const fn gives_verdict(&self) -> bool {
+    const fn gives_verdict(&self, settings: &Settings) -> bool {
         match self {
-            Self::Verify(args) => args.by_policy.is_asked(),
-            Self::Resolve(args) => args.by_policy.is_asked(),
+            Self::Verify(args) => args.gives_verdict(settings),
+            Self::Resolve(args) => args.by_policy.is_asked(settings),
             Self::Policy(verb) => verb.gives_verdict(),
             _ => false,
         }
@@ -138,7 +138,7 @@ async fn dispatch(cli: Cli, output: &mut Output) -> anyhow::Result<()> {
     let quiet = cli.global.quiet;
     let settings = Settings::load(cli.global)?;
     *output = Output::new(settings.format(), quiet);
-    if settings.format().is_for_verdicts() && !cli.verb.gives_verdict() {
+    if settings.format().is_for_verdicts() && !cli.verb.gives_verdict(&settings) {
         *output = Output::new(OutputFormat::Text, quiet);
         return Err(NoVerdict.into());
     }
@@ -191,6 +191,11 @@ fn fail(output: &Output, error: &anyhow::Error) -> Exit {
     output.fail(&failure.report());
     exit
 }
+
+/// The platform of an image is asked by policies, and where a key is to have signed that image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a platform is for a policy or a key to look at, and none is named")]
+struct PlatformAlone;
 
 /// Only a verdict of a policy can be written in that form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -11,7 +11,7 @@ use bulla_keys_schema::request::{RequestExport, RequestId, SignatureFile};
 use clap::Subcommand;
 
 use super::{Answered, Context, Exit, say_dry_run};
-use crate::flow::request::{self as flow, Judged};
+use crate::flow::request::{self as flow, Judged, SignedImage};
 use crate::pins::Mode;
 use crate::report::{RequestReport, RequestsReport, SignaturesReport};
 use crate::wiring::{World, ask};
@@ -253,8 +253,30 @@ async fn send(context: &Context, world: &World, judged: Judged, file: &Signature
         if sent.judged.current.is_none() && context.settings.mode(&repository)? == Mode::Legacy {
             context.output.say("whoever verifies with bulla pins it with --mode legacy");
         }
+        if context.settings.signs_in_registry() {
+            say_in_registry(context, &repository, &flow::signed_images(world.ports(), &sent.judged, file)?);
+        }
     }
     end(sent.complete)
+}
+
+/// What a request cannot do. The keys of the others are in their homes, and those of this one are closed
+/// again: signing there is another act, with its own question for the passphrase.
+fn say_in_registry(context: &Context, repository: &RepositoryName, images: &[SignedImage]) {
+    if images.is_empty() {
+        return;
+    }
+    context
+        .output
+        .say("the registry has no signature of this; for cosign and podman, each signer adds his own:");
+    for SignedImage { tag, digest, keys } in images {
+        let keys: String = match keys.as_slice() {
+            [] => " --key NAME".to_owned(),
+            keys => keys.iter().map(|key| format!(" --key {key}")).collect(),
+        };
+        let image = format!("{repository}:{tag}@{}", digest.to_oci());
+        context.output.say(&format!("  bulla sign --only-registry{keys} {image}"));
+    }
 }
 
 /// Nothing is left to do, or others have to sign.

@@ -4,7 +4,7 @@ use bulla_keys_schema::metadata::Platform;
 use bulla_keys_schema::names::ImageRef;
 
 use super::policy::ByPolicy;
-use super::{Context, verify};
+use super::{Context, PlatformAlone, verify};
 use crate::flow::verify::resolve;
 use crate::report::VerdictReport;
 
@@ -14,7 +14,7 @@ pub(super) struct Args {
     /// The image: REPOSITORY[:TAG][@sha256:DIGEST]
     image: ImageRef,
     /// The platform that will be used, like linux/arm64
-    #[arg(long, value_name = "OS/ARCH", requires = "policy")]
+    #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
     #[command(flatten)]
     pub(super) by_policy: ByPolicy,
@@ -24,6 +24,9 @@ impl Args {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         if let Some(done) = self.by_policy.run(context, &self.image, self.platform.as_ref(), false).await? {
             return Ok(done);
+        }
+        if self.platform.is_some() {
+            return Err(PlatformAlone.into());
         }
         let world = context.settings.world(self.image.repository())?;
         let busy = context.output.busy("resolving");

@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use bulla_keys_schema::key::KeyName;
+use bulla_keys_schema::metadata::Platform;
 use bulla_keys_schema::names::{ImageRef, SignerName};
+use bulla_keys_schema::policy::Policy;
 
 use super::asking::{self, Asking};
-use super::{Context, policy, say_dry_run, warn_expired};
+use super::{Context, PlatformAlone, policy, say_dry_run, warn_expired};
 use crate::flow::cosign::only;
 use crate::flow::cosign::write::{Kind, Written};
-use crate::flow::sign::{Request, SignError, sign};
+use crate::flow::policy_source::PolicySource;
+use crate::flow::sign::{Request, Required, SignError, sign};
 use crate::report::SignReport;
 
 /// Sign what a tag means
@@ -31,6 +34,17 @@ pub(super) struct Args {
     /// Sign only if this policy would let the image pass at pull, with this signature
     #[arg(long, value_name = "FILE", conflicts_with = "only_registry")]
     require_policy: Option<PathBuf>,
+    /// And only if the policy that is published there would; its repository has to be pinned here
+    #[arg(
+        long,
+        value_name = "REPOSITORY[#NAME]",
+        value_parser = policy::source,
+        conflicts_with = "only_registry"
+    )]
+    require_policy_from: Option<PolicySource>,
+    /// The platform that will be used, like linux/arm64, for the policy
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
     #[command(flatten)]
     in_registry: InRegistry,
     #[command(flatten)]
@@ -70,8 +84,14 @@ impl Args {
         if self.in_registry.only_registry {
             return self.run_in_registry(context).await;
         }
-        let policy = self.require_policy.as_deref().map(policy::load).transpose()?;
-        let world = policy::world(context, self.image.repository(), policy.as_ref())?;
+        let required = self.required(context).await?;
+        let named = required.iter().flat_map(|required| &required.policies);
+        // Of several policies, one that names the server speaks for all.
+        let names_server = |policy: &&Policy| {
+            policy.trust_of(self.image.repository()).is_some_and(|trust| trust.server.is_some())
+        };
+        let policy = named.into_iter().find(names_server);
+        let world = policy::world(context, self.image.repository(), policy)?;
         let request = Request {
             image: self.image,
             size: self.size,
@@ -79,7 +99,7 @@ impl Args {
             platforms: self.platforms,
             how: self.asking.how(),
             in_registry: self.in_registry.is_wanted(context).then(|| self.in_registry.annotations()),
-            policy,
+            policy: required,
         };
         let signed = match sign(world.ports(), &request).await {
             Err(SignError::Policy { verdict, judged_at }) => {
@@ -102,6 +122,20 @@ impl Args {
         say_written(context, &signed.in_registry);
         context.output.answer(&SignReport::new(request.image.repository(), &signed))?;
         asking::end(context, request.image.repository(), &signed.published)
+    }
+
+    /// The policies that have to let the image pass.
+    async fn required(&self, context: &Context) -> anyhow::Result<Option<Required>> {
+        let mut policies = Vec::new();
+        if let Some(source) = &self.require_policy_from {
+            policies.push(policy::published(context, source).await?.published.policy);
+        }
+        policies.extend(self.require_policy.as_deref().map(policy::load).transpose()?);
+        match (policies.is_empty(), &self.platform) {
+            (true, Some(_)) => Err(PlatformAlone.into()),
+            (true, None) => Ok(None),
+            (false, platform) => Ok(Some(Required { policies, platform: platform.clone() })),
+        }
     }
 
     async fn run_in_registry(self, context: &Context) -> anyhow::Result<()> {

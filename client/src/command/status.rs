@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use bulla_keys_schema::names::RepositoryName;
+use bulla_keys_schema::names::{RepositoryName, RoleName};
 
 use super::{Answered, Context, Exit};
 use crate::flow::status::{Life, RoleStatus, status};
@@ -46,14 +46,22 @@ impl Args {
 fn advice(repository: &RepositoryName, role: &RoleStatus) -> String {
     let what = if role.life == Life::Over { "is expired" } else { "expires soon" };
     let who = match () {
-        () if role.by_server => "the trust server renews it, and has not done so".to_owned(),
+        () if role.by_server == Some(true) => "the trust server renews it, and has not done so".to_owned(),
+        () if role.threshold.is_met_by(role.here()) && role.role == RoleName::Snapshot => {
+            format!("hand it to the server, as its key is here: notary key rotate {repository} snapshot -r")
+        }
         () if role.threshold.is_met_by(role.here()) => {
             format!("its keys are here: bulla renew {repository} {}", role.role)
         }
         () => {
             let missing = role.keys.iter().filter(|(_, name)| name.is_none());
             let missing: Vec<String> = missing.map(|(key, _)| key.to_string()).collect();
-            format!("{} of {} keys are here, others are {}", role.here(), role.threshold, missing.join(", "))
+            let server = match role.by_server {
+                None => "the trust server renews it, unless somebody else holds its key: ",
+                Some(_) => "",
+            };
+            let (here, threshold) = (role.here(), role.threshold);
+            format!("{server}{here} of {threshold} keys are here, others are {}", missing.join(", "))
         }
     };
     format!("{} {what}: {who}", role.role)

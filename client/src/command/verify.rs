@@ -3,34 +3,43 @@
 use bulla_keys_schema::metadata::Platform;
 use bulla_keys_schema::names::ImageRef;
 
-use super::Context;
 use super::cosign::ByKey;
-use super::policy::ByPolicy;
+use super::policy::{ByPolicy, KeyAlone};
+use super::{Context, PlatformAlone};
 use crate::flow::verify::{Trusted, verify};
 use crate::report::VerdictReport;
+use crate::wiring::Settings;
 
 /// Decide whether an image may be pulled; print the reference to pull by
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("by").args(["policy", "keys"]))]
 pub(super) struct Args {
     /// The image: REPOSITORY[:TAG][@sha256:DIGEST]
     image: ImageRef,
     /// The platform that will be used, like linux/arm64
-    #[arg(long, value_name = "OS/ARCH", requires = "by")]
+    #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
     #[command(flatten)]
-    pub(super) by_policy: ByPolicy,
+    by_policy: ByPolicy,
     #[command(flatten)]
     by_key: ByKey,
 }
 
 impl Args {
+    /// Whether the answer is the verdict of a policy.
+    pub(super) const fn gives_verdict(&self, settings: &Settings) -> bool {
+        !self.by_key.is_asked() && self.by_policy.is_asked(settings)
+    }
+
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         if self.by_key.is_asked() {
+            KeyAlone::refuse(&context.settings, &self.image)?;
             return self.by_key.verify(context, self.image, self.platform).await;
         }
         if let Some(done) = self.by_policy.run(context, &self.image, self.platform.as_ref(), true).await? {
             return Ok(done);
+        }
+        if self.platform.is_some() {
+            return Err(PlatformAlone.into());
         }
         let world = context.settings.world(self.image.repository())?;
         let busy = context.output.busy("verifying");

@@ -1,6 +1,7 @@
 //! Attest: find out which image a report is of, sign what it says, list the envelope in the attester's
 //! role and publish both at once; then put it beside the image, for those who look there.
 
+pub mod only;
 mod subject;
 
 use std::collections::BTreeSet;
@@ -26,7 +27,7 @@ use crate::flow::refresh::Purpose;
 use crate::flow::sign::{self, Listing, authority, choose_signer, role_name};
 use crate::flow::signing::{KeyRing, TooFewKeys};
 use crate::port::RegistryError;
-use subject::Subject;
+use subject::{Question, Subject};
 
 /// Our member of `custom`: the image that an envelope is about. For lists only; the envelope decides.
 const SUBJECT: &str = "x_bulla_subject";
@@ -50,8 +51,8 @@ pub struct Request {
     pub keep: NonZeroUsize,
     /// Put it beside the image as well. Not where no registry is asked.
     pub in_registry: bool,
-    /// Change nothing.
-    pub dry_run: bool,
+    /// What to do with the change.
+    pub how: How,
 }
 
 /// What was attested.
@@ -81,7 +82,9 @@ pub struct Attested {
 /// See [`AttestError`].
 pub async fn attest(ports: Ports<'_>, request: &Request) -> Result<Attested, AttestError> {
     let repository = request.image.repository();
-    let subject = subject::find(ports, request).await?;
+    let Request { image, size, predicate, unbound, .. } = request;
+    let question = Question { image, size: *size, predicate, unbound: *unbound };
+    let subject = subject::find(ports, question).await?;
     let (payload, attestation) = request.predicate.statement(repository.as_str(), subject.digest)?;
     let state = publish::current_state(Purpose::Change, ports, repository).await?;
     let is_legacy = state.root().dialect() == Dialect::Notary1;
@@ -89,9 +92,11 @@ pub async fn attest(ports: Ports<'_>, request: &Request) -> Result<Attested, Att
         return Err(AttestError::LegacyWithoutRegistry);
     }
     let mut ring = KeyRing::load(ports).map_err(PublishError::from)?;
+    ring.collect(request.how.is_request());
     let attester = Attester::choose(&state, &ring, ports.clock.now(), request, &subject, &attestation)?;
     let keys = ring.choose(&attester.role, &attester.authority, &BTreeSet::new())?;
-    if !request.dry_run {
+    ring.collect(false);
+    if !request.how.is_dry_run() {
         ring.unlock(&keys.iter().copied().collect()).map_err(PublishError::from)?;
     }
     // One signature: a bundle must not have more. The role's threshold stands behind the listing.
@@ -134,11 +139,10 @@ pub async fn attest(ports: Ports<'_>, request: &Request) -> Result<Attested, Att
         dropped = gone;
         Ok::<_, AttestError>(edit)
     };
-    let how = How::from(request.dry_run);
-    let published =
-        publish::publish_with(&mut ring, &Footing::default(), ports, repository, how, plan).await?;
+    let (footing, how) = (Footing::default(), request.how.clone());
+    let published = publish::publish_with(&mut ring, &footing, ports, repository, how, plan).await?;
     (attested.published, attested.dropped) = (published, dropped);
-    if !is_legacy && request.in_registry {
+    if !is_legacy && request.in_registry && attested.published.request.is_none() {
         let written = there.write(&attested).await;
         attested.in_registry = written.map_err(|source| AttestError::NotInRegistry {
             image: ImageRef::pinned(repository, subject.digest),

@@ -8,6 +8,7 @@ use bulla_keys_schema::metadata::{
     DelegatedRole, Denial, DenyList, KeyTable, RoleKeys, Scope, TargetInfo, Threshold, TopLevelRole, Version,
 };
 use bulla_keys_schema::names::{RELEASES, RepositoryName, RoleName, Tag};
+use bulla_keys_schema::policy::PolicyName;
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::ChainError;
 use bulla_keys_schema::verify::submission::CurrentState;
@@ -189,7 +190,7 @@ fn signers(state: &CurrentState) -> Vec<SignerState> {
             patterns,
             ends: role.ends,
             tags: document.map_or(0, |document| {
-                document.payload().targets.keys().filter(|name| !AttestationPath::is_below(name)).count()
+                document.payload().targets.keys().filter(|name| !is_no_tag(name)).count()
             }),
         }
     };
@@ -267,7 +268,14 @@ fn tags(state: &CurrentState) -> Vec<TagState> {
         signed_by: vec![],
         revoked: Some(revoked(state, Denial::from_tombstone(tombstone))),
     });
-    listing.targets.iter().chain(left).map(listed).chain(taken_back).collect()
+    let is_spec = state.root().dialect() == Dialect::Tuf1;
+    let tags = listing.targets.iter().filter(|(tag, _)| !(is_spec && is_no_tag(tag)));
+    tags.chain(left).map(listed).chain(taken_back).collect()
+}
+
+/// Attestations and policies are listed among tags.
+fn is_no_tag(name: &str) -> bool {
+    AttestationPath::is_below(name) || PolicyName::is_below(name)
 }
 
 fn vouching(state: &CurrentState, signers: &Signers<'_>, tag: &str, info: &TargetInfo) -> Vec<RoleName> {

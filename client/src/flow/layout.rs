@@ -4,6 +4,7 @@
 use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::metadata::{Children, DelegatedRole, Delegations, KeyTable, RoleKeys, Scope, Targets};
 use bulla_keys_schema::names::{DelegatedRoleName, RELEASES, REVOCATIONS, TargetPath};
+use bulla_keys_schema::policy::is_for_policies;
 
 /// What the top-level targets of a repository say about signers.
 #[derive(Clone, Copy, Debug)]
@@ -101,10 +102,11 @@ pub fn reaches_tags(scope: &Scope) -> bool {
     }
 }
 
-/// Whether some attestation can be in the scope of `role`.
+/// Whether some attestation can be in the scope of `role`. Who speaks for policies alone attests nothing.
 #[must_use]
 pub fn attests(role: &DelegatedRole) -> bool {
     match &role.scope {
+        scope if is_for_policies(scope) => false,
         Scope::HashPrefixes(_) | Scope::Prefixes(_) => true,
         Scope::Paths(patterns) => patterns.iter().any(|pattern| pattern.as_str().contains('/')),
     }
@@ -129,4 +131,36 @@ pub struct Authority {
     pub keys: RoleKeys,
     /// The keys behind the ids.
     pub table: KeyTable,
+}
+
+#[cfg(test)]
+mod tests {
+    use bulla_keys_schema::metadata::Threshold;
+
+    use super::*;
+
+    fn role(pattern: &str) -> DelegatedRole {
+        DelegatedRole {
+            name: "somebody".parse().unwrap(),
+            keys: RoleKeys { key_ids: vec![], threshold: Threshold::ONE },
+            terminating: false,
+            scope: Scope::Paths(vec![pattern.parse().unwrap()]),
+            ends: None,
+            extra: Default::default(),
+        }
+    }
+
+    #[test]
+    fn a_role_has_one_task() {
+        for (pattern, tags, attestations) in [
+            ("*", true, false),
+            ("v*", true, false),
+            ("att/**", false, true),
+            ("policy/*", false, false),
+            ("*/*", false, true),
+        ] {
+            let role = role(pattern);
+            assert_eq!((signs_tags(&role), attests(&role)), (tags, attestations), "{pattern}");
+        }
+    }
 }

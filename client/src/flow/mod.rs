@@ -16,6 +16,8 @@ pub mod key;
 pub mod layout;
 pub mod lifetimes;
 pub mod policy_import;
+pub mod policy_publish;
+pub mod policy_source;
 pub mod policy_test;
 pub mod publish;
 pub mod refresh;

@@ -93,6 +93,12 @@ impl How {
         matches!(self, Self::DryRun | Self::Request(Ask { dry_run: true, .. }))
     }
 
+    /// Whether keys of others count as if they were here.
+    #[must_use]
+    pub const fn is_request(&self) -> bool {
+        self.asks().is_some()
+    }
+
     /// The same, with nothing changed.
     #[must_use]
     pub fn to_dry_run(&self) -> Self {
@@ -102,7 +108,7 @@ impl How {
         }
     }
 
-    /// Whether keys of others count as if they were here.
+    /// Whom to ask for what is missing here.
     const fn asks(&self) -> Option<&Ask> {
         match self {
             Self::Request(ask) => Some(ask),

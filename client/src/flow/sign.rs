@@ -8,7 +8,7 @@ use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::key::KeyName;
 use bulla_keys_schema::limits;
-use bulla_keys_schema::metadata::{DelegatedRole, Denial, DenyList, ImageFacts, Targets, Version};
+use bulla_keys_schema::metadata::{self, DelegatedRole, Denial, DenyList, ImageFacts, Targets, Version};
 use bulla_keys_schema::names::{ImageRef, RELEASES, RoleName, SignerName, Tag, TargetPath};
 use bulla_keys_schema::policy::{Policy, Verdict};
 use bulla_keys_schema::time::UtcTime;
@@ -42,8 +42,17 @@ pub struct Request {
     pub how: How,
     /// Sign in the registry as well, along with these annotations. Not where no registry is asked.
     pub in_registry: Option<BTreeMap<String, String>>,
-    /// Sign only what this policy lets pass.
-    pub policy: Option<Policy>,
+    /// Sign only what policies let pass.
+    pub policy: Option<Required>,
+}
+
+/// Policies that have to let an image pass before it is signed.
+#[derive(Clone, Debug)]
+pub struct Required {
+    /// The policies, all of them.
+    pub policies: Vec<Policy>,
+    /// The platform that will be used, where a policy asks for it.
+    pub platform: Option<metadata::Platform>,
 }
 
 /// What was signed.
@@ -76,21 +85,22 @@ pub async fn sign(ports: Ports<'_>, request: &Request) -> Result<Signed, SignErr
     let (facts, no_facts) = subject.facts(ports, image).await;
     let (digest, size) = (subject.digest, subject.size);
     let entry = Entry { path: tag.target_path(), digest, size, facts };
-    let gate = match &request.policy {
-        None => None,
-        Some(policy) => {
-            let signing = Signing { image, tag: &tag, digest, size, facts: entry.facts.as_ref() };
+    let mut gates = Vec::new();
+    if let Some(Required { policies, platform }) = &request.policy {
+        let (facts, platform) = (entry.facts.as_ref(), platform.as_ref());
+        for policy in policies {
+            let signing = Signing { image, tag: &tag, digest, size, facts, platform };
             let looked = BeforeSigning::look(ports, policy, &signing).await;
-            Some(looked.map_err(|error| SignError::Judge(Box::new(error)))?)
+            gates.push(looked.map_err(|error| SignError::Judge(Box::new(error)))?);
         }
-    };
+    }
     let image_there = subject.image(request, &tag)?;
     let mut ring = KeyRing::load(ports).map_err(PublishError::from)?;
     let (footing, how, mut signer) = (Footing::default(), request.how.clone(), None);
     let plan = |state: &CurrentState, ring: &KeyRing<'_>, now| {
         let documents = edit(state, ring, now, &entry, request.signer.as_ref())?;
-        if let (Some(gate), Some(edited)) = (&gate, documents.first()) {
-            require_allowed(gate, edited, now)?;
+        if let Some(edited) = documents.first() {
+            gates.iter().try_for_each(|gate| require_allowed(gate, edited, now))?;
         }
         signer = documents.first().map(|edited| (edited.role.clone(), edited.authority.clone()));
         let files = subject.manifest.iter().map(|manifest| manifest.bytes().clone()).collect();

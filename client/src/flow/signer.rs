@@ -11,6 +11,7 @@ use bulla_keys_schema::metadata::{
 use bulla_keys_schema::names::{
     DelegatedRoleName, PathPattern, RepositoryName, RoleName, SignerName, TargetPath,
 };
+use bulla_keys_schema::policy::PolicyName;
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::submission::CurrentState;
 use bulla_keys_schema::verify::{RawMetadata, VerifyError};
@@ -151,8 +152,10 @@ impl Joining {
         let name = RoleName::Delegated(request.name.role().clone());
         let authority = authority_of(&targets, request.name.role()).ok_or(SignerError::HashBins)?;
         let offered = before.targets.iter().filter(|(path, _)| {
-            let is_first = matches!(layout, Layout::Alone);
-            is_first && path.parse().is_ok_and(|path: TargetPath| delegation.scope.matches(&path))
+            let is_first = signs_tags && matches!(layout, Layout::Alone);
+            is_first
+                && !is_policy(dialect, path)
+                && path.parse().is_ok_and(|path: TargetPath| delegation.scope.matches(&path))
         });
         let offered = offered.map(|(path, info)| (path.clone(), info.clone())).collect();
         let version = next_version(state, &name).ok_or(SignerError::LastVersion)?;
@@ -206,13 +209,18 @@ impl Joining {
             let left: Vec<String> = targets
                 .targets
                 .iter()
-                .filter(|(path, info)| !listed.get(*path).is_some_and(|own| own.is_same(info)))
+                .filter(|(path, info)| {
+                    !is_policy(self.dialect, path) && !listed.get(*path).is_some_and(|own| own.is_same(info))
+                })
                 .map(|(path, _)| path.clone())
                 .collect();
             if !left.is_empty() {
                 return Err(SignerError::TagsLeft { tags: left });
             }
-            let taken = std::mem::take(&mut targets.targets);
+            let (policies, taken) = std::mem::take(&mut targets.targets)
+                .into_iter()
+                .partition(|(path, _)| is_policy(self.dialect, path));
+            targets.targets = policies;
             edit.documents.push(first_releases(state, &targets, &taken, expires)?);
             tags = taken.into_keys().collect();
         }
@@ -249,6 +257,11 @@ impl Joining {
         let listed = document.payload().targets.clone();
         Ok((Document { role: self.name.clone(), version: self.version, bytes: bytes.clone() }, listed))
     }
+}
+
+/// Whether a name is that of a policy, which is no tag: the admin goes on to say which there is.
+fn is_policy(dialect: Dialect, name: &str) -> bool {
+    dialect == Dialect::Tuf1 && PolicyName::is_below(name)
 }
 
 /// What consumers resolve, once there is a signer: the tags that the repository key had signed.

@@ -53,8 +53,9 @@ pub struct RoleStatus {
     pub document: Option<(Version, UtcTime)>,
     /// Whether there is time left.
     pub life: Life,
-    /// Whether the server signs it.
-    pub by_server: bool,
+    /// Whether the server signs it; `None` where that cannot be told: in a legacy repository an owner
+    /// may hold the snapshot's key himself, and his key looks like the server's.
+    pub by_server: Option<bool>,
     /// How many keys must sign.
     pub threshold: Threshold,
     /// Its keys, each with its name in this home if it is here.
@@ -122,7 +123,7 @@ pub async fn status(
     let ring = KeyRing::load(ports)?;
     let people = held(&state).into_iter().map(|held| RoleStatus {
         life: held.life(now, within),
-        by_server: false,
+        by_server: Some(false),
         threshold: held.authority.keys.threshold,
         keys: keys(&held.authority, &ring),
         document: held.document,
@@ -132,10 +133,11 @@ pub async fn status(
     let online = |role, keys: &RoleKeys, version, expires| {
         let authority = Authority { keys: keys.clone(), table: root.keys.clone() };
         let keys = self::keys(&authority, &ring);
+        let by_server = signs_online(&role, state.root().dialect(), &keys);
         RoleStatus {
             // The server signs in time on its own, and always for a short while.
-            life: life(expires, now, 0),
-            by_server: !keys.iter().any(|(_, name)| name.is_some()),
+            life: life(expires, now, if by_server == Some(false) { within } else { 0 }),
+            by_server,
             threshold: authority.keys.threshold,
             keys,
             document: Some((version, expires)),
@@ -200,6 +202,15 @@ fn life(expires: UtcTime, now: UtcTime, within: i64) -> Life {
     }
 }
 
+/// Only the owner of a legacy repository can have an online key, and only that of the snapshot.
+fn signs_online(role: &RoleName, dialect: Dialect, keys: &[(Fingerprint, Option<KeyName>)]) -> Option<bool> {
+    match (role, dialect) {
+        _ if keys.iter().any(|(_, name)| name.is_some()) => Some(false),
+        (RoleName::Snapshot, Dialect::Notary1) => None,
+        _ => Some(true),
+    }
+}
+
 fn keys(authority: &Authority, ring: &KeyRing<'_>) -> Vec<(Fingerprint, Option<KeyName>)> {
     let listed = authority.keys.fingerprints(&authority.table).into_iter();
     listed.map(|key| (key, ring.find(&key).map(|stored| stored.name.clone()))).collect()
@@ -219,6 +230,20 @@ pub enum StatusError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_of_another_owner_is_not_taken_for_the_servers() {
+        let key: Fingerprint = "0".repeat(64).parse().unwrap();
+        let (away, here) = ([(key, None)], [(key, Some("mine".parse().unwrap()))]);
+        for (role, dialect, keys, by_server) in [
+            (RoleName::Snapshot, Dialect::Notary1, &away, None),
+            (RoleName::Snapshot, Dialect::Notary1, &here, Some(false)),
+            (RoleName::Timestamp, Dialect::Notary1, &away, Some(true)),
+            (RoleName::Snapshot, Dialect::Tuf1, &away, Some(true)),
+        ] {
+            assert_eq!(signs_online(&role, dialect, keys), by_server, "{role} {dialect:?}");
+        }
+    }
 
     #[test]
     fn the_last_second_is_too_late_and_the_limit_is_near() {

@@ -6,7 +6,8 @@
 mod attested;
 mod before_signing;
 mod pinned;
-mod standing;
+pub(super) mod standing;
+mod together;
 
 use std::collections::BTreeMap;
 
@@ -26,6 +27,7 @@ use crate::flow::vouching::Repository;
 use crate::port::{Manifest, Wanted};
 
 pub use before_signing::{BeforeSigning, NewSignature, Signing};
+pub use together::{Moved, Together, together};
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]

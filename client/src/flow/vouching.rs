@@ -9,7 +9,7 @@ use bulla_keys_schema::limits;
 use bulla_keys_schema::metadata::{Children, DelegatedRole, DenyList, Root, TargetInfo, Targets};
 use bulla_keys_schema::names::{RELEASES, REVOCATIONS, RepositoryName, RoleName, Tag, TargetPath};
 use bulla_keys_schema::time::UtcTime;
-use bulla_keys_schema::verify::{ChainError, TrustedTargets, Verified};
+use bulla_keys_schema::verify::{ChainError, TrustedTargets, Verified, Walk};
 
 use crate::flow::layout::{self, Layout, Signers};
 use crate::flow::refresh::{RefreshError, Session};
@@ -86,6 +86,11 @@ impl<'a> Repository<'a> {
     #[must_use]
     pub fn targets(&self) -> &Targets {
         self.top.targets().payload()
+    }
+
+    /// The search for any target, as every client of TUF makes it.
+    pub(super) fn search(&self, path: TargetPath) -> Walk<'_> {
+        Walk::new(&self.top, path)
     }
 
     /// Whether a role that `targets` delegates to has said anything yet.

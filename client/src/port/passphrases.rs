@@ -29,6 +29,16 @@ pub trait Passphrases: Send + Sync {
 /// Why there is no passphrase.
 #[derive(Debug, thiserror::Error)]
 pub enum PassphraseError {
+    /// The variable is that of another key as well: nobody can tell whose passphrase it holds.
+    #[error("{variable} is the variable of key {name} and of key {other}")]
+    Ambiguous {
+        /// The variable.
+        variable: String,
+        /// The key that was asked about.
+        name: KeyName,
+        /// The other one.
+        other: KeyName,
+    },
     /// Two entries that should be the same are not.
     #[error("the two passphrases for key {name} differ")]
     Differ {
@@ -65,6 +75,14 @@ pub enum PassphraseError {
     NobodyToAskForNew {
         /// The key.
         name: KeyName,
+    },
+    /// The named passphrase file can be read or changed by others.
+    #[error("passphrase file {} is open to others (mode {mode:04o})", path.display())]
+    OpenToOthers {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
     },
     /// The terminal failed.
     #[error("cannot read from the terminal: {reason}")]

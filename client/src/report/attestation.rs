@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::changes::{InRegistryReport, Written};
 use super::{line, table};
-use crate::flow::attest::Attested;
+use crate::flow::attest::{Attested, only};
 use crate::flow::attestation::Attestations;
 use crate::flow::evidence::Found;
 use crate::output::Report;
@@ -22,7 +22,9 @@ pub struct AttestReport {
     repository: String,
     digest: String,
     reference: String,
-    attester: String,
+    /// None where nothing is listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attester: Option<String>,
     /// None in a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
@@ -44,13 +46,31 @@ impl AttestReport {
             repository: repository.to_string(),
             digest: attested.subject.to_oci(),
             reference: ImageRef::pinned(repository, attested.subject),
-            attester: attested.role.to_string(),
+            attester: Some(attested.role.to_string()),
             path: attested.path.as_ref().map(ToString::to_string),
             envelope: attested.digest.map(|digest| digest.to_oci()),
             says: SaysReport::new(&attested.attestation),
             dropped: attested.dropped.clone(),
             in_registry: attested.in_registry.iter().map(InRegistryReport::from).collect(),
             written: Written::from(&attested.published),
+        }
+    }
+
+    /// Of what `attest --only-registry` did.
+    #[must_use]
+    pub fn in_registry(request: &only::Request, attested: &only::Attested) -> Self {
+        let repository = request.image.repository();
+        Self {
+            repository: repository.to_string(),
+            digest: attested.subject.to_oci(),
+            reference: ImageRef::pinned(repository, attested.subject),
+            attester: None,
+            path: None,
+            envelope: attested.digest.map(|digest| digest.to_oci()),
+            says: SaysReport::new(&attested.attestation),
+            dropped: vec![],
+            in_registry: attested.written.iter().map(InRegistryReport::from).collect(),
+            written: Written::in_registry(std::slice::from_ref(&request.key), !request.dry_run),
         }
     }
 }
@@ -63,6 +83,12 @@ impl Report for AttestReport {
         line(&mut text, format_args!("{}: {}", self.says.kind, self.says.summary()));
         text
     }
+}
+
+/// What an attestation says, in a few words.
+pub(super) fn in_words(said: &Attestation) -> String {
+    let report = SaysReport::new(said);
+    format!("{}: {}", report.kind, report.summary())
 }
 
 /// What an attestation says.

@@ -1,5 +1,6 @@
 //! What changes answer.
 
+use bulla_keys_schema::key::KeyName;
 use bulla_keys_schema::names::{ImageRef, RepositoryName};
 use serde::Serialize;
 
@@ -97,6 +98,14 @@ impl From<&Published> for Written {
     }
 }
 
+impl Written {
+    /// Where nothing is written but to the registry.
+    pub(super) fn in_registry(keys: &[KeyName], done: bool) -> Self {
+        let signed_with = keys.iter().map(ToString::to_string).collect();
+        Self { documents: vec![], signed_with, request: None, dry_run: !done }
+    }
+}
+
 /// A tag that was signed.
 #[derive(Clone, Debug, Serialize)]
 pub struct SignReport {
@@ -173,12 +182,7 @@ impl SignReport {
             reference: ImageRef::pinned(repository, signed.digest),
             platforms: vec![],
             in_registry: signed.written.iter().map(InRegistryReport::from).collect(),
-            written: Written {
-                documents: vec![],
-                signed_with: request.keys.iter().map(ToString::to_string).collect(),
-                request: None,
-                dry_run: !signed.done,
-            },
+            written: Written::in_registry(&request.keys, signed.done),
         }
     }
 }

@@ -1,38 +1,45 @@
 //! Verdicts as JUnit's XML, which every CI system shows: one test case for each check.
 
-use bulla_keys_schema::policy::{Check, Outcome};
+use bulla_keys_schema::policy::{Outcome, Verdict};
 
 use super::line;
 use super::policy::{PolicyVerdictReport, name_of, sentence};
 
-/// A verdict as one suite.
+/// A verdict as one suite; where several policies were asked, what all of them say.
 pub(super) fn of_verdict(report: &PolicyVerdictReport) -> String {
-    let verdict = &report.verdict;
-    let made: Vec<&Check> =
-        verdict.checks.iter().filter(|check| check.result != Outcome::NotApplicable).collect();
-    let is_failure = |check: &&&Check| check.result == Outcome::Fail && report.is_enforced();
-    let failures = made.iter().filter(is_failure).count();
-    let is_skipped = |check: &&&Check| check.result != Outcome::Pass && !is_failure(check);
-    let skipped = made.iter().filter(is_skipped).count();
+    let mut counts = Counts { tests: 0, failures: 0, errors: 0, skipped: 0 };
+    let mut cases = String::new();
+    for verdict in report.verdicts() {
+        add_cases(verdict, &mut counts, &mut cases);
+    }
+    suite(&report.image, counts, &report.judged_at, &cases)
+}
+
+fn add_cases(verdict: &Verdict, counts: &mut Counts, cases: &mut String) {
     let rule = verdict.rule.as_deref().unwrap_or("no rule");
     let class = escape(&format!("{}.{rule}", verdict.policy.name));
-    let mut cases = String::new();
-    for check in &made {
+    for check in verdict.checks.iter().filter(|check| check.result != Outcome::NotApplicable) {
         let name = escape(&name_of(check));
         let words = escape(&sentence(check));
+        counts.tests += 1;
         let outcome = match check.result {
-            Outcome::Fail if report.is_enforced() => {
+            Outcome::Fail if !verdict.is_allowed() => {
+                counts.failures += 1;
                 format!("<failure type=\"{}\" message=\"{words}\"/>", check.id)
             }
-            Outcome::Fail => format!("<skipped message=\"audit mode: {words}\"/>"),
-            Outcome::SkippedByException => format!("<skipped message=\"exception: {words}\"/>"),
+            Outcome::Fail => {
+                counts.skipped += 1;
+                format!("<skipped message=\"audit mode: {words}\"/>")
+            }
+            Outcome::SkippedByException => {
+                counts.skipped += 1;
+                format!("<skipped message=\"exception: {words}\"/>")
+            }
             Outcome::Pass | Outcome::NotApplicable => String::new(),
         };
         let case = format!("    <testcase classname=\"{class}\" name=\"{name}\">{outcome}</testcase>");
-        line(&mut cases, format_args!("{case}"));
+        line(cases, format_args!("{case}"));
     }
-    let counts = Counts { tests: made.len(), failures, errors: 0, skipped };
-    suite(&report.image, counts, &report.judged_at, &cases)
 }
 
 /// An error: nothing was judged.

@@ -1,6 +1,6 @@
 //! What a policy says of an image, for people and programs.
 
-use bulla_keys_schema::policy::{AppliedException, Check, CheckId, Outcome, Quantity, Verdict};
+use bulla_keys_schema::policy::{AppliedException, Check, CheckId, Evidence, Outcome, Quantity, Verdict};
 use serde::Serialize;
 
 use super::{junit, line, sarif, table};
@@ -18,6 +18,8 @@ pub struct PolicyVerdictReport {
     pub(super) judged_at: String,
     #[serde(flatten)]
     pub(super) verdict: Verdict,
+    /// What the other policies say that were asked.
+    also: Vec<Verdict>,
     /// Why the trust server was not asked.
     offline: Option<String>,
     /// What to do.
@@ -49,43 +51,33 @@ impl PolicyVerdictReport {
     pub fn new(verdict: Verdict, around: Surroundings) -> Self {
         let Surroundings { image, reference, judged_at, offline, hint, exit_code } = around;
         let reference = reference.filter(|_| verdict.is_allowed());
-        Self { image, reference, judged_at, verdict, offline, hint, exit_code }
+        Self { image, reference, judged_at, verdict, also: vec![], offline, hint, exit_code }
+    }
+
+    /// The same, with what other policies say of the image.
+    #[must_use]
+    pub fn with(self, also: Vec<Verdict>) -> Self {
+        Self { also, ..self }
+    }
+
+    /// The same, with other advice.
+    #[must_use]
+    pub fn advising(self, hint: Option<String>) -> Self {
+        Self { hint, ..self }
+    }
+
+    /// What each policy says, the one that decides first.
+    pub(super) fn verdicts(&self) -> impl Iterator<Item = &Verdict> {
+        [&self.verdict].into_iter().chain(&self.also)
     }
 
     /// All checks that were made, for whoever looks on.
     #[must_use]
     pub fn checks(&self) -> String {
         let mut text = String::new();
-        let verdict = &self.verdict;
         line(&mut text, format_args!("image:  {}", self.image));
-        let rule = verdict.rule.as_deref().unwrap_or("none is about this repository");
-        let version =
-            verdict.policy.version.map(|version| format!(" (version {version})")).unwrap_or_default();
-        line(&mut text, format_args!("policy: {}{version}, rule: {rule}", verdict.policy.name));
-        text.push('\n');
-        let made = verdict.checks.iter().filter(|check| check.result != Outcome::NotApplicable);
-        text += &table(&["CHECK", "", "LIMIT", "FOUND", ""], made.map(row));
-        for exception in &verdict.exceptions {
-            line(&mut text, format_args!("exception {}", describe(exception)));
-        }
-        text.push('\n');
-        line(&mut text, format_args!("{}", self.conclusion()));
+        self.verdicts().for_each(|verdict| describe_checks(&mut text, verdict));
         text
-    }
-
-    fn conclusion(&self) -> String {
-        let verdict = &self.verdict;
-        let until = verdict.valid_until.map(|until| format!(", valid until {until}")).unwrap_or_default();
-        if !verdict.is_allowed() {
-            let why = verdict.first_failure().map(|check| format!(": {}", check.id)).unwrap_or_default();
-            return format!("refused{why}{until}");
-        }
-        if verdict.would_deny.is_empty() {
-            return format!("allowed{until}");
-        }
-        let would: Vec<&str> = verdict.would_deny.iter().map(|check| check.as_str()).collect();
-        let audit = verdict.audit_until.map(|end| format!(", which ends at {end}")).unwrap_or_default();
-        format!("allowed by audit mode{audit}; it would be refused: {}{until}", would.join(", "))
     }
 
     /// The verdict itself.
@@ -98,11 +90,6 @@ impl PolicyVerdictReport {
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
-    }
-
-    /// Whether a failed check refuses the image, or only would.
-    pub(super) fn is_enforced(&self) -> bool {
-        !self.verdict.is_allowed()
     }
 }
 
@@ -133,24 +120,19 @@ impl Report for ExplanationReport {
 
     fn text(&self) -> String {
         let mut text = self.0.checks();
-        let evidence = self.0.verdict.checks.iter().flat_map(|check| {
-            check.evidence.iter().map(move |evidence| {
-                let some = |text: Option<String>| text.unwrap_or_default();
-                vec![
-                    check.id.to_string(),
-                    some(evidence.attestation.clone()),
-                    some(evidence.signer.as_ref().map(ToString::to_string)),
-                    some(evidence.at.map(|at| at.to_string())),
-                    some(evidence.platform.clone()),
-                    some(evidence.digest.map(|digest| digest.to_oci())),
-                ]
-            })
-        });
-        let evidence: Vec<Vec<String>> = evidence.collect();
-        if !evidence.is_empty() {
+        // Many checks look at the same report.
+        let mut seen: Vec<&Evidence> = Vec::new();
+        for evidence in
+            self.0.verdicts().flat_map(|verdict| &verdict.checks).flat_map(|check| &check.evidence)
+        {
+            if !seen.contains(&evidence) {
+                seen.push(evidence);
+            }
+        }
+        if !seen.is_empty() {
             text.push('\n');
-            let header = ["EVIDENCE OF", "ATTESTATION", "SIGNER", "AT", "PLATFORM", "DIGEST"];
-            text += &table(&header, evidence.into_iter());
+            let header = ["EVIDENCE", "SIGNER", "AT", "PLATFORM", "DIGEST"];
+            text += &table(&header, seen.into_iter().map(evidence_row));
         }
         if let Some(hint) = &self.0.hint {
             line(&mut text, format_args!("hint: {hint}"));
@@ -165,6 +147,45 @@ impl Report for ExplanationReport {
     fn sarif(&self) -> Option<serde_json::Value> {
         self.0.sarif()
     }
+}
+
+fn evidence_row(evidence: &Evidence) -> Vec<String> {
+    let some = |text: Option<String>| text.unwrap_or_default();
+    vec![
+        evidence.attestation.clone().unwrap_or_else(|| "signature".to_owned()),
+        some(evidence.signer.as_ref().map(ToString::to_string)),
+        some(evidence.at.map(|at| at.to_string())),
+        some(evidence.platform.clone()),
+        some(evidence.digest.map(|digest| digest.to_oci())),
+    ]
+}
+
+fn describe_checks(text: &mut String, verdict: &Verdict) {
+    let rule = verdict.rule.as_deref().unwrap_or("none is about this repository");
+    let version = verdict.policy.version.map(|version| format!(" (version {version})")).unwrap_or_default();
+    line(text, format_args!("policy: {}{version}, rule: {rule}", verdict.policy.name));
+    text.push('\n');
+    let made = verdict.checks.iter().filter(|check| check.result != Outcome::NotApplicable);
+    *text += &table(&["CHECK", "", "LIMIT", "FOUND", ""], made.map(row));
+    for exception in &verdict.exceptions {
+        line(text, format_args!("exception {}", describe(exception)));
+    }
+    text.push('\n');
+    line(text, format_args!("{}", conclusion(verdict)));
+}
+
+fn conclusion(verdict: &Verdict) -> String {
+    let until = verdict.valid_until.map(|until| format!(", valid until {until}")).unwrap_or_default();
+    if !verdict.is_allowed() {
+        let why = verdict.first_failure().map(|check| format!(": {}", check.id)).unwrap_or_default();
+        return format!("refused{why}{until}");
+    }
+    if verdict.would_deny.is_empty() {
+        return format!("allowed{until}");
+    }
+    let would: Vec<&str> = verdict.would_deny.iter().map(|check| check.as_str()).collect();
+    let audit = verdict.audit_until.map(|end| format!(", which ends at {end}")).unwrap_or_default();
+    format!("allowed by audit mode{audit}; it would be refused: {}{until}", would.join(", "))
 }
 
 fn row(check: &Check) -> Vec<String> {
@@ -218,7 +239,7 @@ fn describe(exception: &AppliedException) -> String {
 
 /// What an exit code stands for is said once, by the first check that failed.
 pub(super) fn name_of(check: &Check) -> String {
-    let named = |evidence: &bulla_keys_schema::policy::Evidence| {
+    let named = |evidence: &Evidence| {
         let attestation = evidence.attestation.clone()?;
         Some(match &evidence.platform {
             Some(platform) => format!("{attestation}, {platform}"),

@@ -75,13 +75,13 @@ impl RequestReport {
     pub fn new(judged: &Judged) -> Self {
         let request = judged.open.request();
         let (status, diff) = (judged.open.status(), judged.open.diff());
-        let names = Names(&judged.holders);
+        let (names, said) = (Names(&judged.holders), changes::said(&request.files));
         let documents = status.documents.iter().zip(&diff.roles).map(|(status, changed)| DocumentReport {
             role: status.role.to_string(),
             current_version: changed.before.map(|version| version.get()),
             version: status.version.get(),
             payload_sha256: status.payload_sha256.to_string(),
-            changes: changed.changes.iter().map(|change| ChangeReport::new(change, &names)).collect(),
+            changes: changed.changes.iter().map(|change| ChangeReport::new(change, &names, &said)).collect(),
             counts: status.counts.iter().map(|count| names.count(count)).collect(),
         });
         let left = left(request.not_after.seconds_since(judged.now));

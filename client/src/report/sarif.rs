@@ -2,20 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use bulla_keys_schema::policy::{Check, Outcome};
+use bulla_keys_schema::policy::{Check, Outcome, Verdict};
 use serde_json::{Value, json};
 
 use super::policy::{PolicyVerdictReport, name_of, sentence};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
-/// A verdict as one run.
+/// A verdict as one run; where several policies were asked, what all of them say.
 pub(super) fn of_verdict(report: &PolicyVerdictReport) -> Value {
-    let failed: Vec<&Check> =
-        report.verdict.checks.iter().filter(|check| check.result == Outcome::Fail).collect();
-    let ids: BTreeSet<&str> = failed.iter().map(|check| check.id.as_str()).collect();
+    let failed = report.verdicts().flat_map(|verdict| {
+        let failed = verdict.checks.iter().filter(|check| check.result == Outcome::Fail);
+        failed.map(move |check| (verdict, check))
+    });
+    let failed: Vec<(&Verdict, &Check)> = failed.collect();
+    let ids: BTreeSet<&str> = failed.iter().map(|(_, check)| check.id.as_str()).collect();
     let rules: Vec<Value> = ids.iter().map(|id| json!({ "id": id })).collect();
-    let results: Vec<Value> = failed.iter().map(|check| result(report, check)).collect();
+    let results: Vec<Value> = failed.iter().map(|(verdict, check)| result(report, verdict, check)).collect();
     run(&rules, &results, &json!([{ "executionSuccessful": true }]))
 }
 
@@ -38,8 +41,8 @@ fn run(rules: &[Value], results: &[Value], invocations: &Value) -> Value {
     })
 }
 
-fn result(report: &PolicyVerdictReport, check: &Check) -> Value {
-    let level = if report.is_enforced() { "error" } else { "warning" };
+fn result(report: &PolicyVerdictReport, verdict: &Verdict, check: &Check) -> Value {
+    let level = if verdict.is_allowed() { "warning" } else { "error" };
     let location = json!({
         "physicalLocation": { "artifactLocation": { "uri": format!("oci://{}", report.image) } },
         "logicalLocations": [{ "fullyQualifiedName": report.image, "kind": "resource" }],
@@ -50,8 +53,8 @@ fn result(report: &PolicyVerdictReport, check: &Check) -> Value {
         "message": { "text": format!("{}: {}", name_of(check), sentence(check)) },
         "locations": [location],
         "properties": {
-            "policy": report.verdict.policy.name,
-            "rule": report.verdict.rule,
+            "policy": verdict.policy.name,
+            "rule": verdict.rule,
             "limit": check.limit,
             "actual": check.actual,
             "evidence": check.evidence,

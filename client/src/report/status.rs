@@ -24,7 +24,8 @@ struct RoleReport {
     version: Option<u64>,
     expires: Option<String>,
     life: &'static str,
-    signed_by_server: bool,
+    /// Nothing where nobody here can tell.
+    signed_by_server: Option<bool>,
     threshold: u32,
     here: usize,
     keys: Vec<KeyReport>,
@@ -62,8 +63,9 @@ impl Report for StatusReport {
     fn text(&self) -> String {
         let rows = self.roles.iter().map(|role| {
             let who = match role.signed_by_server {
-                true => "the trust server".to_owned(),
-                false => keys(role),
+                Some(true) => "the trust server".to_owned(),
+                Some(false) => keys(role),
+                None => format!("the trust server or another owner: {}", keys(role)),
             };
             let expires = role.expires.clone().unwrap_or_default();
             vec![role.role.clone(), expires, role.life.to_owned(), who]

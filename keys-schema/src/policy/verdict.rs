@@ -37,6 +37,30 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// The verdict of a policy that cannot be had: one check, which fails. `policy` says which it is.
+    #[must_use]
+    pub fn refused_by(policy: &str, check: CheckId, why: &str) -> Self {
+        let check = Check {
+            id: check,
+            result: Outcome::Fail,
+            detail: why.to_owned(),
+            limit: None,
+            actual: None,
+            evidence: vec![],
+        };
+        Self {
+            decision: Decision::Deny,
+            digest: None,
+            policy: PolicyIdentity { name: policy.to_owned(), version: None },
+            rule: None,
+            checks: vec![check],
+            exceptions: vec![],
+            would_deny: vec![],
+            audit_until: None,
+            valid_until: None,
+        }
+    }
+
     /// Whether the image may be used.
     #[must_use]
     pub fn is_allowed(&self) -> bool {

@@ -19,7 +19,7 @@ use crate::digest::Sha256Digest;
 use crate::json::shown;
 use crate::key::{Fingerprint, KeyAlgorithm, PublicKey};
 use crate::limits::SIMPLE_SIGNING_BYTES;
-use crate::names::RepositoryName;
+use crate::names::{RepositoryName, Tag};
 
 /// Where something was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -186,7 +186,7 @@ impl Question {
         let annotations = payload.annotations();
         self.require_annotations(&annotations)?;
         let reference = Some(shown(payload.reference()));
-        Ok(Proof { origin, keys, reference, annotations })
+        Ok(Proof { origin, keys, reference, tag: payload.tag(), annotations })
     }
 
     fn envelope(&self, origin: Origin, envelope: &Envelope) -> Result<Proof, Reason> {
@@ -209,7 +209,7 @@ impl Question {
             Attestation::read(envelope.payload())?;
         }
         self.require_annotations(&said.annotations)?;
-        Ok(Proof { origin, keys, reference: None, annotations: said.annotations })
+        Ok(Proof { origin, keys, reference: None, tag: None, annotations: said.annotations })
     }
 
     fn require_image(&self, named: Sha256Digest) -> Result<(), Reason> {
@@ -248,6 +248,25 @@ impl Judgement {
         self.keys().len() >= self.threshold
     }
 
+    /// Whether enough keys signed it as what `tag` means, or as whatever. A key that signed it as other
+    /// tags alone does not count: bundles name no tag, so one that lies beside such a signature must not
+    /// widen it.
+    #[must_use]
+    pub fn holds_for(&self, tag: &Tag) -> bool {
+        let counts = |key: &Fingerprint| {
+            let mut named = self.proofs.iter().filter(|proof| proof.keys.contains(key));
+            let mut is_named = named.clone().filter_map(|proof| proof.tag.as_ref());
+            named.all(|proof| proof.tag.is_none()) || is_named.any(|named| named == tag)
+        };
+        self.keys().into_iter().filter(counts).count() >= self.threshold
+    }
+
+    /// The tags that it was signed as.
+    #[must_use]
+    pub fn tags(&self) -> BTreeSet<&Tag> {
+        self.proofs.iter().filter_map(|proof| proof.tag.as_ref()).collect()
+    }
+
     /// Whether it would hold by what names the repository alone: bundles name none.
     #[must_use]
     pub fn binds_repository(&self) -> bool {
@@ -265,6 +284,8 @@ pub struct Proof {
     pub keys: BTreeSet<Fingerprint>,
     /// The reference that it names, if it names one: its repository is the one asked for.
     pub reference: Option<String>,
+    /// The tag of that reference, if it names one.
+    pub tag: Option<Tag>,
     /// The annotations that are texts.
     pub annotations: BTreeMap<String, String>,
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::digest::Sha256Digest;
 use crate::json::{InvalidJson, Json, Object, escape_for_html};
-use crate::names::{ImageRef, RepositoryName};
+use crate::names::{ImageRef, RepositoryName, Tag};
 
 /// The type that makes it a signature of an image, and not of something else.
 const TYPE: &str = "cosign container image signature";
@@ -82,6 +82,15 @@ impl SimpleSigning {
         let named: ImageRef = self.reference.parse().ok()?;
         let fits = named.digest().is_none_or(|digest| digest == self.digest);
         fits.then(|| named.repository().clone())
+    }
+
+    /// The tag of the reference, where one stands there: `repository` alone names none.
+    #[must_use]
+    pub fn tag(&self) -> Option<Tag> {
+        let (name, _) = self.reference.split_once('@').unwrap_or((&self.reference, ""));
+        let is_typed = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
+        let named: ImageRef = self.reference.parse().ok()?;
+        named.tag().filter(|_| is_typed).cloned()
     }
 
     /// The digest of the manifest that it is about.
@@ -192,6 +201,23 @@ mod tests {
         let other = format!("a.example.com/x@{}", Sha256Digest::of(b"other").to_oci());
         let payload = SimpleSigning::new(&other, Sha256Digest::of(b""), &BTreeMap::new());
         assert_eq!(payload.repository(), None, "one payload, two digests");
+    }
+
+    #[test]
+    fn a_tag_is_named_only_where_it_stands() {
+        let digest = Sha256Digest::of(b"").to_oci();
+        for (reference, tag) in [
+            ("localhost:5000/a/b:v1".to_owned(), Some("v1")),
+            ("busybox:1".to_owned(), Some("1")),
+            (format!("a.example.com/b:v1@{digest}"), Some("v1")),
+            ("localhost:5000/a/b".to_owned(), None),
+            ("busybox".to_owned(), None),
+            (format!("localhost:5000/a/b@{digest}"), None),
+            ("a.example.com/x:".to_owned(), None),
+        ] {
+            let payload = SimpleSigning::new(&reference, Sha256Digest::of(b""), &BTreeMap::new());
+            assert_eq!(payload.tag().as_ref().map(Tag::as_str), tag, "{reference}");
+        }
     }
 
     #[test]

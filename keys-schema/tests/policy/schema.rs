@@ -23,6 +23,7 @@ fn answer(case: &bulla_keys_schema::policy::Case, policy: &Policy) -> Value {
     let around = json!({
         "schema": "bulla/policy-verdict/v1", "image": "r.io/app", "reference": null,
         "judged_at": now().to_string(), "offline": null, "hint": null, "exit_code": 0,
+        "also": [value.clone()],
     });
     value.as_object_mut().unwrap().extend(around.as_object().unwrap().clone());
     value

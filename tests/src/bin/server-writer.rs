@@ -92,7 +92,12 @@ impl Publisher {
     /// Publishes one version after the other.
     async fn publish(self: Arc<Self>) {
         for attempt in 0_u64.. {
-            let Ok((operation, request)) = self.next(attempt).await else { return };
+            let (operation, request) = match self.next(attempt).await {
+                Ok(next) => next,
+                // It answers, though not this at present: a busy one must not lose its publishers.
+                Err(error) if error.is_status() => continue,
+                Err(_) => return,
+            };
             let repository = self.repository.clone();
             tell(&Event::Sent { operation: operation.clone(), repository: repository.clone() });
             let answer = match request.send().await {

@@ -107,6 +107,16 @@ impl TrustSite {
         self.try_attest(image, kind, report, &[]).yes("bulla attests");
     }
 
+    /// `bulla attest` for users of cosign, with no trust server.
+    ///
+    /// # Panics
+    /// It is refused, or the report cannot be written.
+    pub fn attest_in_the_registry(&self, key: &str, image: &Image, report: &[u8]) {
+        let file = self.file("report.json", report);
+        let fixed = ["attest", &image.tagged(), text(&file), "--only-registry", "--key", key];
+        expect(&self.admin, 0, &[&fixed[..], &["--scan-args", "image --format json"]].concat());
+    }
+
     /// A policy for this registry: alice signs, and the scanner has found nothing critical within a day.
     ///
     /// # Panics
@@ -114,32 +124,8 @@ impl TrustSite {
     #[must_use]
     pub fn policy(&self, host: &str) -> String {
         let root = expect(&self.admin, 0, &["key", "show", "root", "--output", "json"]).json();
-        format!(
-            r#"policy = 1
-name = "scans"
-default = "deny"
-mode = "enforce"
-[trust."{host}/**"]
-server = "{server}"
-root_keys = [{root}]
-root_threshold = 1
-[[rule]]
-name = "applications"
-match = ["{host}/team/**"]
-  [rule.signing]
-  required = true
-  signers = ["alice"]
-  threshold = 1
-  [[rule.attestation]]
-  name = "vulnerabilities"
-  type = "vulns"
-  signers = ["scanner"]
-  max_age = "24h"
-  max_critical = 0
-"#,
-            server = self.server.as_ref().expect("it runs").url,
-            root = root["fingerprint"],
-        )
+        let server = &self.server.as_ref().expect("it runs").url;
+        policy_on_scans(host, Some(server), &root["fingerprint"].to_string())
     }
 
     /// Somebody who trusts nothing but what a policy says.
@@ -202,6 +188,36 @@ match = ["{host}/team/**"]
         std::fs::write(&file, content).expect("a file can be written");
         file
     }
+}
+
+/// A policy for a registry and a root key, which stands in quotes: alice signs, and the scanner has found
+/// nothing critical within a day.
+#[must_use]
+pub fn policy_on_scans(host: &str, server: Option<&str>, root_key: &str) -> String {
+    let server = server.map(|server| format!("server = \"{server}\"\n")).unwrap_or_default();
+    format!(
+        r#"policy = 1
+name = "scans"
+default = "deny"
+mode = "enforce"
+[trust."{host}/**"]
+{server}root_keys = [{root_key}]
+root_threshold = 1
+[[rule]]
+name = "applications"
+match = ["{host}/team/**"]
+  [rule.signing]
+  required = true
+  signers = ["alice"]
+  threshold = 1
+  [[rule.attestation]]
+  name = "vulnerabilities"
+  type = "vulns"
+  signers = ["scanner"]
+  max_age = "24h"
+  max_critical = 0
+"#
+    )
 }
 
 fn copy_folder(from: &Path, to: &Path) {

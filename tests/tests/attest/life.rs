@@ -58,7 +58,7 @@ async fn a_dry_run_asks_for_nothing_and_changes_nothing() {
     let (_, image) = begin(&desk).await;
     add(&desk, "ci-trivy", desk.key("trivy"), "att/**").await.unwrap();
     let mut dry = request(predicate(&trivy(image, 2)).unwrap());
-    dry.dry_run = true;
+    dry.how = true.into();
     let would = attest::attest(desk.ports(), &dry).await.unwrap();
     assert_eq!((would.path, would.digest, would.published.done), (None, None, false));
     assert_eq!(would.published.roles.len(), 1);

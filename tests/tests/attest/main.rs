@@ -74,7 +74,7 @@ fn request(predicate: Predicate) -> attest::Request {
         signer: None,
         keep: NonZeroUsize::new(3).unwrap(),
         in_registry: true,
-        dry_run: false,
+        how: false.into(),
     }
 }
 

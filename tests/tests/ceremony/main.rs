@@ -5,6 +5,7 @@ mod hostile;
 mod site;
 
 use bulla_tests::programs::expect;
+use serde_json::json;
 
 use crate::site::{Site, sha256};
 
@@ -97,9 +98,47 @@ async fn a_signer_with_two_keys_signs_tags_by_requests() {
     let id = site.ask(&tag, "v1 is ready");
     let shown = expect(bob, 41, &["request", "show", name, &id]);
     assert!(shown.stdout.contains(&format!("+ tag v1: {digest} (7 bytes)")), "{shown:?}");
-    expect(bob, 0, &["request", "sign", name, &id, "--yes"]);
+    let signed = expect(bob, 0, &["request", "sign", name, &id, "--yes"]);
+    let to_do = format!("  bulla sign --only-registry --key bob {image}\n");
+    assert!(signed.stderr.contains(&to_do), "cosign does not see it yet: {signed:?}");
     let resolved = expect(bob, 0, &["inspect", name]).json();
     assert!(resolved.to_string().contains(&"ab".repeat(32)), "{resolved:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scanner_with_two_keys_attests_by_requests() {
+    let site = Site::begun(&[]);
+    let (name, alice, bob) = (site.name.as_str(), &site.alice, &site.bob);
+    let (one, two) = (site.file("alice.pub"), site.public(bob, "bob"));
+    let keys = ["--key", &one, "--key", &two, "--threshold", "2", "--tags", "att/**"];
+    expect(alice, 0, &[&["signer", "add", name, "both"], &keys[..]].concat());
+    let image = format!("{name}@sha256:{}", "cd".repeat(32));
+    let report = json!({
+        "SchemaVersion": 2, "CreatedAt": "2026-01-01T00:00:00Z", "ArtifactName": image,
+        "ArtifactType": "container_image",
+        "Metadata": {"RepoDigests": [image], "OS": {"Family": "debian", "Name": "13"}},
+        "Results": [{"Target": "debian", "Class": "os-pkgs", "Type": "debian", "Vulnerabilities": []}],
+    });
+    let file = site.file("report.json");
+    std::fs::write(&file, report.to_string()).unwrap();
+    let attest =
+        ["attest", &image, &file, "--size", "7", "--as", "both", "--scan-args", "image --format json"];
+    let refused = expect(alice, 12, &attest);
+    assert!(refused.stderr.contains("--request"), "{refused:?}");
+    let dry = expect(alice, 0, &[&attest[..], &["--request", "--reason", "scan", "--dry-run"]].concat());
+    assert!(dry.stderr.contains("dry run"), "{dry:?}");
+    let id = site.ask(&attest, "scanned");
+    // The report travels along, and whoever is asked sees what it says.
+    let shown = expect(bob, 41, &["request", "show", name, &id]);
+    assert!(shown.stdout.contains("which says vulns: 0 critical, 0 high"), "{shown:?}");
+    expect(bob, 21, &["attestation", "show", &image, "1"]);
+    let signed = expect(bob, 0, &["request", "sign", name, &id, "--yes"]);
+    assert!(!signed.stderr.contains("only-registry"), "no tag was signed: {signed:?}");
+    let listed = expect(bob, 0, &["attestation", "list", &image, "--output", "json"]).json();
+    assert_eq!(
+        (&listed["attestations"][0]["valid"], &listed["attestations"][1]),
+        (&json!(true), &json!(null))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

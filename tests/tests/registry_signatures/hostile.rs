@@ -9,7 +9,7 @@ use bulla::adapter::oci_credentials::CredentialSources;
 use bulla::adapter::oci_registry::{OciRegistry, RegistrySettings};
 use bulla::flow::cosign::verify::{CosignError, Proven, Request as Question, Terms, verify};
 use bulla::port::registry::{ManifestPush, Over};
-use bulla::port::{Registry as _, Wanted};
+use bulla::port::{Registry as _, RegistryError, Wanted};
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::names::RepositoryName;
 use bulla_keys_schema::sigstore::{Attached, BUNDLE, Descriptor, FallbackIndex, MANIFEST, ReferrerManifest};
@@ -95,6 +95,29 @@ async fn whoever_a_registry_points_at_gets_no_login() {
         }
         assert!(seen.lock().unwrap().iter().any(|(_, login)| login.is_some()), "{what}: the registry does");
     }
+}
+
+/// A registry on this machine may be spoken with in plain HTTP, which is no reason to carry its login in
+/// the clear to any other machine that it calls its token server.
+#[tokio::test]
+async fn a_login_is_carried_in_plain_http_to_nobody_else() {
+    for realm in ["http://192.0.2.1/token", "http://localhost.example.com:5000/token"] {
+        let registry = Loopback::serve(move |_: &Request| unauthorised(realm));
+        let (client, repository) = with_login(&registry.host());
+        let tag = Wanted::Tag("v1".parse().unwrap());
+        let refused = client.manifest(&repository, &tag).await.unwrap_err();
+        let RegistryError::PlainLogin { host, realm: named } = &refused else { panic!("{realm}: {refused}") };
+        assert!(*host == registry.host() && realm.starts_with(named), "{refused}");
+    }
+    // On this machine it may go to another port.
+    let tokens = Loopback::serve(|_: &Request| Reply::new(200, r#"{"token":"t"}"#.into()));
+    let realm = format!("{}/token", tokens.url());
+    let registry = Loopback::serve(move |request: &Request| match request.headers.get("authorization") {
+        Some(login) if login == "Bearer t" => Reply::new(200, r#"{"tags":["v1"]}"#.into()),
+        _ => unauthorised(&realm),
+    });
+    let (client, repository) = with_login(&registry.host());
+    assert_eq!(client.tags(&repository).await.unwrap().len(), 1);
 }
 
 /// A list that names a tag twice would have it looked up twice, and be told two things.

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use crate::adapter::innermost;
-use crate::adapter::registry_token::{self, Access, TokenError};
+use crate::adapter::registry_token::{Access, TokenError, TokenRequest};
 use crate::port::RegistryError;
 
 /// Docker Hub's API is not where its name points.
@@ -30,6 +30,7 @@ pub(in crate::adapter) struct Way {
     access: Access,
     client: Client,
     login: RegistryAuth,
+    plain_hosts: Vec<String>,
     shown: Mutex<RegistryAuth>,
 }
 
@@ -39,6 +40,8 @@ pub(in crate::adapter) struct WayTo<'a> {
     pub(in crate::adapter) repository: &'a RepositoryName,
     pub(in crate::adapter) access: Access,
     pub(in crate::adapter) plain: bool,
+    /// Other hosts that may be spoken with in plain HTTP.
+    pub(in crate::adapter) plain_hosts: &'a [String],
 }
 
 impl WayTo<'_> {
@@ -48,7 +51,7 @@ impl WayTo<'_> {
         client: Client,
         login: RegistryAuth,
     ) -> Result<Way, RegistryError> {
-        let Self { host, repository, access, plain } = self;
+        let Self { host, repository, access, plain, plain_hosts } = self;
         let api_host = if host == "docker.io" { DOCKER_HUB } else { host };
         let scheme = if plain { "http" } else { "https" };
         let base = format!("{scheme}://{api_host}/v2/");
@@ -60,10 +63,11 @@ impl WayTo<'_> {
             access,
             client,
             login,
+            plain_hosts: plain_hosts.to_vec(),
             shown: Mutex::new(RegistryAuth::Anonymous),
         };
-        let shown = registry_token::exchange(&way.client, &way.base, (repository.path(), access), &way.login);
-        let shown = shown.await.map_err(|error| way.failed(&error, repository.as_str()))?;
+        let shown = way.token().exchange(&way.base).await;
+        let shown = shown.map_err(|error| way.failed(&error, repository.as_str()))?;
         *way.shown.lock().await = shown;
         Ok(way)
     }
@@ -146,17 +150,29 @@ impl Way {
     /// Tokens are good for a minute or more, and some registries ask for one only where it is
     /// needed. Whether there is a new one.
     async fn renew(&self, response: &Response, reference: &str) -> Result<bool, RegistryError> {
-        let subject = (self.repository.path(), self.access);
-        let renewed = registry_token::answer(&self.client, response, subject, &self.login).await;
-        match renewed.map_err(|error| self.failed(&error, reference))? {
+        match self.token().answer(response).await.map_err(|error| self.failed(&error, reference))? {
             Some(token) => *self.shown.lock().await = token,
             None => return Ok(false),
         }
         Ok(true)
     }
 
+    fn token(&self) -> TokenRequest<'_> {
+        let Self { repository, access, client, login, plain_hosts, .. } = self;
+        TokenRequest {
+            client,
+            path: repository.path(),
+            access: *access,
+            login,
+            plain_hosts: plain_hosts.as_slice(),
+        }
+    }
+
     fn failed(&self, error: &TokenError, reference: &str) -> RegistryError {
         match error {
+            TokenError::Plain { realm } => {
+                RegistryError::PlainLogin { host: self.host(), realm: realm.clone() }
+            }
             TokenError::Status(status) if status.is_client_error() => self.denied(reference),
             _ => self.unreachable(error),
         }

@@ -6,10 +6,14 @@ use super::{Exit, Explained, gate, hint, in_registry, publish, registry, sign, t
 use crate::command::attest::UnfitFile;
 use crate::command::attestation::{NoneFound, NotWritten};
 use crate::flow::attest::AttestError;
+use crate::flow::attest::only::AttestOnlyError;
 
 pub(super) fn explain(error: &anyhow::Error) -> Option<Explained> {
     if let Some(error) = error.downcast_ref() {
         return Some(attest(error));
+    }
+    if let Some(error) = error.downcast_ref() {
+        return Some(only(error));
     }
     if let Some(error) = error.downcast_ref() {
         return Some(file(error));
@@ -24,6 +28,13 @@ pub(super) fn explain(error: &anyhow::Error) -> Option<Explained> {
         NoneFound::Unsound { .. } => (Exit::NoEvidence, hint("have it attested again: bulla attest")),
         NoneFound::Unreadable => (Exit::Internal, None),
     })
+}
+
+fn only(error: &AttestOnlyError) -> Explained {
+    match error {
+        AttestOnlyError::Attest(error) => attest(error),
+        AttestOnlyError::InRegistry(error) => in_registry::only(error),
+    }
 }
 
 fn file(error: &UnfitFile) -> Explained {

@@ -15,14 +15,14 @@ pub(super) fn explain(error: &anyhow::Error) -> Option<Explained> {
     }
     if let Some(error) = error.downcast_ref::<UnusablePolicy>() {
         let advice = match &error.reason {
-            PolicyReason::File { .. } => "name a readable file: --policy FILE",
+            PolicyReason::File(_) => "name a readable file: --policy FILE",
             PolicyReason::Policy(error) => error.advice(),
         };
         return Some((Exit::Configuration, to_do(advice)));
     }
     if let Some(error) = error.downcast_ref::<UnusableImport>() {
         let advice = match &error.reason {
-            ImportReason::File { .. } => "name a readable file",
+            ImportReason::File(_) => "name a readable file",
             ImportReason::Import(ImportError::Unknown) => {
                 "name a policy.json of podman, a ClusterImagePolicy, a policy of Kyverno, or values of Connaisseur"
             }
@@ -44,7 +44,7 @@ pub(in crate::command) fn exit(verdict: &Verdict) -> Option<Exit> {
     Some(verdict.first_failure().map_or(Exit::Internal, |check| exit_of(check.id)))
 }
 
-const fn exit_of(check: CheckId) -> Exit {
+pub(super) const fn exit_of(check: CheckId) -> Exit {
     match check {
         CheckId::PolicyError | CheckId::PolicyNoMatch => Exit::Configuration,
         CheckId::TrustNoRoot | CheckId::TrustNoData => Exit::NoTrustData,

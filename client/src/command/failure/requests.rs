@@ -4,6 +4,40 @@ use bulla_keys_schema::request::{MergeError, OpenError};
 
 use super::{Exit, Explained, hint, key_store, pins, publish, refresh, server, tampered, unlock};
 use crate::flow::request::RequestError;
+use crate::wiring::NobodyToAsk;
+
+pub(super) fn explain(error: &anyhow::Error) -> Option<Explained> {
+    if let Some(error) = error.downcast_ref() {
+        return Some(super::certify(error));
+    }
+    if let Some(error) = error.downcast_ref() {
+        return Some(request(error));
+    }
+    if let Some(error) = error.downcast_ref() {
+        return Some(merge(error));
+    }
+    if error.is::<bulla_keys_schema::request::InvalidRequest>() {
+        return Some((Exit::Usage, hint("name a file of bulla request export, or of bulla request sign")));
+    }
+    if error.is::<bulla_keys_schema::request::InvalidText>() {
+        return Some((Exit::Usage, hint("write the reason on one line, in up to 500 characters")));
+    }
+    if error.is::<crate::command::request::Declined>() {
+        return Some((Exit::Usage, hint("without a question: --yes, or --expect-digest HEX")));
+    }
+    if error.is::<crate::command::request::NothingNamed>() {
+        return Some((Exit::Usage, hint("name it: REPOSITORY ID, or --file FILE")));
+    }
+    if error.is::<crate::command::request::NoOut>() {
+        return Some((Exit::Usage, hint("name a file: --out SIGFILE")));
+    }
+    if error.is::<crate::command::request::UnusableRequestFile>() {
+        return Some((Exit::Usage, hint("name another file")));
+    }
+    error
+        .is::<NobodyToAsk>()
+        .then(|| (Exit::Usage, hint("look at it with --dry-run, then: --yes, or --expect-digest HEX")))
+}
 
 pub(super) fn request(error: &RequestError) -> Explained {
     match error {

@@ -1,10 +1,9 @@
 //! `bulla policy explain`
 
-use std::path::PathBuf;
-
 use bulla_keys_schema::metadata::Platform;
 use bulla_keys_schema::names::ImageRef;
 
+use super::asked::{Named, NoPolicy};
 use super::verdict;
 use crate::command::Context;
 use crate::report::ExplanationReport;
@@ -14,9 +13,8 @@ use crate::report::ExplanationReport;
 pub(in crate::command) struct Args {
     /// The image: REPOSITORY[:TAG][@sha256:DIGEST]
     image: ImageRef,
-    /// The policy
-    #[arg(long, value_name = "FILE")]
-    policy: PathBuf,
+    #[command(flatten)]
+    named: Named,
     /// The platform that will be used, like linux/arm64
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
@@ -24,7 +22,10 @@ pub(in crate::command) struct Args {
 
 impl Args {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let report = verdict::ask(context, &self.policy, &self.image, self.platform.as_ref(), true).await?;
+        if !self.named.is_asked(&context.settings) {
+            return Err(NoPolicy.into());
+        }
+        let report = verdict::ask(context, &self.named, &self.image, self.platform.as_ref(), true).await?;
         Ok(context.output.answer(&ExplanationReport(report))?)
     }
 }

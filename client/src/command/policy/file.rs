@@ -12,44 +12,65 @@ use bulla_keys_schema::policy::{Policy, PolicyError};
 /// # Errors
 /// The file cannot be read, or is none.
 pub(in crate::command) fn load(path: &Path) -> Result<Policy, UnusablePolicy> {
-    let text = read(path, POLICY_BYTES).map_err(|reason| unusable(path, Unusable::File { reason }))?;
-    Policy::parse(&text).map_err(|error| unusable(path, error.into()))
+    let text = read(path, POLICY_BYTES).map_err(|error| Unusable::at(path, error))?;
+    Policy::parse(&text).map_err(|error| Unusable::at(path, error))
+}
+
+/// Reads the bytes of a policy, `limit` at most and one more.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn bytes(path: &Path, limit: usize) -> Result<Vec<u8>, UnusablePolicy> {
+    read(path, limit).map(String::into_bytes).map_err(|error| Unusable::at(path, error))
 }
 
 /// Reads a text of `limit` bytes at most; one byte more tells too much from just enough.
 ///
 /// # Errors
 /// What the system says, or that it is no text.
-pub(super) fn read(path: &Path, limit: usize) -> Result<String, String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
+pub(super) fn read(path: &Path, limit: usize) -> Result<String, Unreadable> {
     let mut text = String::new();
-    file.take(limit as u64 + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    File::open(path)?.take(limit as u64 + 1).read_to_string(&mut text)?;
     Ok(text)
 }
 
-fn unusable(path: &Path, reason: Unusable) -> UnusablePolicy {
-    UnusablePolicy { path: path.to_owned(), reason }
+/// A file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {reason}", path.display())]
+pub(in crate::command) struct Unusable<R> {
+    /// The file or folder.
+    path: PathBuf,
+    /// Why.
+    pub(in crate::command) reason: R,
+}
+
+impl<R> Unusable<R> {
+    /// The file at `path`.
+    pub(super) fn at(path: &Path, reason: impl Into<R>) -> Self {
+        Self { path: path.to_owned(), reason: reason.into() }
+    }
+}
+
+/// What the system said.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read it: {0}")]
+pub(in crate::command) struct Unreadable(String);
+
+impl From<std::io::Error> for Unreadable {
+    fn from(error: std::io::Error) -> Self {
+        Self(error.to_string())
+    }
 }
 
 /// A policy decides nothing.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {reason}", path.display())]
-pub(in crate::command) struct UnusablePolicy {
-    /// The file.
-    path: PathBuf,
-    /// Why.
-    pub(in crate::command) reason: Unusable,
-}
+pub(in crate::command) type UnusablePolicy = Unusable<PolicyReason>;
 
 /// Why a policy decides nothing.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::command) enum Unusable {
+pub(in crate::command) enum PolicyReason {
     /// The file cannot be read.
-    #[error("cannot read it: {reason}")]
-    File {
-        /// What the system said.
-        reason: String,
-    },
+    #[error(transparent)]
+    File(#[from] Unreadable),
     /// It is none.
     #[error(transparent)]
     Policy(#[from] PolicyError),

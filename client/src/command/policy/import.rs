@@ -6,7 +6,7 @@ use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::key::Fingerprint;
 use bulla_keys_schema::policy::{Policy, PolicyError};
 
-use super::file;
+use super::file::{self, Unreadable, Unusable};
 use crate::command::{Answered, Context, Exit};
 use crate::config::ServerUrl;
 use crate::flow::policy_import::{FILE_BYTES, ImportError, Trust, import};
@@ -37,9 +37,8 @@ pub(in crate::command) struct Args {
 
 impl Args {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let unusable = |reason: Unusable| UnusableImport { path: self.file.clone(), reason };
-        let text =
-            file::read(&self.file, FILE_BYTES).map_err(|reason| unusable(Unusable::File { reason }))?;
+        let unusable = |reason: ImportReason| UnusableImport::at(&self.file, reason);
+        let text = file::read(&self.file, FILE_BYTES).map_err(|error| unusable(error.into()))?;
         let name = self.name.clone().unwrap_or_else(|| stem(&self.file));
         let trust = Trust {
             server: self.trust_server.as_ref().map(ToString::to_string),
@@ -76,24 +75,14 @@ fn fingerprint(text: &str) -> Result<Fingerprint, &'static str> {
 }
 
 /// A file that was not imported.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {reason}", path.display())]
-pub(in crate::command) struct UnusableImport {
-    /// The file.
-    path: PathBuf,
-    /// Why.
-    pub(in crate::command) reason: Unusable,
-}
+pub(in crate::command) type UnusableImport = Unusable<ImportReason>;
 
 /// Why a file was not imported.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::command) enum Unusable {
+pub(in crate::command) enum ImportReason {
     /// The file cannot be read.
-    #[error("cannot read it: {reason}")]
-    File {
-        /// What the system said.
-        reason: String,
-    },
+    #[error(transparent)]
+    File(#[from] Unreadable),
     /// It is no policy that can be imported.
     #[error(transparent)]
     Import(#[from] ImportError),

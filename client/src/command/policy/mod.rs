@@ -1,14 +1,18 @@
 //! `bulla policy`, and how other commands ask one.
 
+mod asked;
 mod check;
 mod explain;
 mod file;
 mod import;
+mod publish;
+mod show;
 mod test;
 mod verdict;
 
-pub(super) use file::{Unusable as PolicyReason, UnusablePolicy, load};
-pub(super) use import::{Unusable as ImportReason, UnusableImport};
+pub(super) use asked::{KeyAlone, NoPolicy, NoSource as NoPolicySource, published, source};
+pub(super) use file::{PolicyReason, UnusablePolicy, load};
+pub(super) use import::{ImportReason, UnusableImport};
 pub(super) use test::UnusableTests;
 pub(super) use verdict::{ByPolicy, end, refused, world};
 
@@ -20,6 +24,8 @@ pub(super) enum Verb {
     Check(check::Args),
     Explain(explain::Args),
     Import(import::Args),
+    Publish(publish::Args),
+    Show(show::Args),
     Test(test::Args),
 }
 
@@ -29,6 +35,8 @@ impl Verb {
             Self::Check(args) => args.run(context),
             Self::Explain(args) => args.run(context).await,
             Self::Import(args) => args.run(context),
+            Self::Publish(args) => args.run(context).await,
+            Self::Show(args) => args.run(context).await,
             Self::Test(args) => args.run(context),
         }
     }

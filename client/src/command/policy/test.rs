@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bulla_keys_schema::policy::{Policy, Verdict};
 
-use super::file::{self, UnusablePolicy};
+use super::file::{self, Unreadable, Unusable, UnusablePolicy};
 use crate::command::{Answered, Context, Exit};
 use crate::flow::policy_test::{FILE_BYTES, InvalidTests, Material, Planned, Suite};
 use crate::report::{PolicyTestReport, PolicyTestsReport};
@@ -28,21 +28,21 @@ impl Args {
         let clock_now = context.settings.local(None).ports().clock.now();
         let mut cases = Vec::new();
         for path in self.files()? {
-            let unusable = |reason: Reason| UnusableTests { path: path.clone(), reason };
-            let text = file::read(&path, FILE_BYTES).map_err(|reason| unusable(Reason::File { reason }))?;
+            let unusable = |reason: TestsReason| UnusableTests::at(&path, reason);
+            let text = file::read(&path, FILE_BYTES).map_err(|error| unusable(error.into()))?;
             // What was cut off is not tried, and may be the test that fails.
             if text.len() > FILE_BYTES {
-                return Err(unusable(Reason::TooLarge).into());
+                return Err(unusable(TestsReason::TooLarge).into());
             }
             let suite = Suite::parse(&text).map_err(|error| unusable(error.into()))?;
             let folder = path.parent().unwrap_or(Path::new(""));
             let own =
                 if given.is_none() { Some(own_policy(&suite, folder).map_err(&unusable)?) } else { None };
-            let policy = own.as_ref().or(given.as_ref()).ok_or_else(|| unusable(Reason::NoPolicy))?;
+            let policy = own.as_ref().or(given.as_ref()).ok_or_else(|| unusable(TestsReason::NoPolicy))?;
             let material = Folder(folder);
             let plan = suite.plan(&material, clock_now).map_err(|error| unusable(error.into()))?;
             if plan.is_empty() {
-                return Err(unusable(Reason::Nothing).into());
+                return Err(unusable(TestsReason::Nothing).into());
             }
             for planned in plan {
                 let verdict = policy.evaluate(&planned.case, planned.now);
@@ -50,7 +50,7 @@ impl Args {
             }
         }
         if cases.is_empty() {
-            return Err(UnusableTests { path: self.folder, reason: Reason::Nothing }.into());
+            return Err(UnusableTests::at(&self.folder, TestsReason::Nothing).into());
         }
         let report = PolicyTestsReport::new(cases);
         let passed = report.passed();
@@ -60,10 +60,7 @@ impl Args {
 
     /// The files of the folder, by name.
     fn files(&self) -> Result<Vec<PathBuf>, UnusableTests> {
-        let unusable = |error: std::io::Error| UnusableTests {
-            path: self.folder.clone(),
-            reason: Reason::File { reason: error.to_string() },
-        };
+        let unusable = |error: std::io::Error| UnusableTests::at(&self.folder, Unreadable::from(error));
         let mut files = Vec::new();
         for entry in std::fs::read_dir(&self.folder).map_err(unusable)? {
             let path = entry.map_err(unusable)?.path();
@@ -77,9 +74,9 @@ impl Args {
     }
 }
 
-fn own_policy(suite: &Suite, folder: &Path) -> Result<Policy, Reason> {
-    let named = suite.policy().ok_or(Reason::NoPolicy)?;
-    file::load(&folder.join(named)).map_err(|error| Reason::Policy(Box::new(error)))
+fn own_policy(suite: &Suite, folder: &Path) -> Result<Policy, TestsReason> {
+    let named = suite.policy().ok_or(TestsReason::NoPolicy)?;
+    file::load(&folder.join(named)).map_err(|error| TestsReason::Policy(Box::new(error)))
 }
 
 /// Files that a test names, next to it.
@@ -87,7 +84,8 @@ struct Folder<'a>(&'a Path);
 
 impl Material for Folder<'_> {
     fn read(&self, name: &str, limit: usize) -> Result<Vec<u8>, String> {
-        file::read(&self.0.join(name), limit).map(String::into_bytes)
+        let read = file::read(&self.0.join(name), limit).map(String::into_bytes);
+        read.map_err(|error| error.to_string())
     }
 }
 
@@ -105,27 +103,27 @@ fn report(path: &Path, planned: &Planned, verdict: &Verdict) -> PolicyTestReport
 }
 
 /// Tests that could not be tried.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {reason}", path.display())]
-pub(in crate::command) struct UnusableTests {
-    /// The file or folder.
-    path: PathBuf,
-    /// Why.
-    reason: Reason,
-}
+pub(in crate::command) type UnusableTests = Unusable<TestsReason>;
 
+/// Why tests could not be tried.
 #[derive(Debug, thiserror::Error)]
-enum Reason {
-    #[error("cannot read it: {reason}")]
-    File { reason: String },
+pub(in crate::command) enum TestsReason {
+    /// A file or the folder cannot be read.
+    #[error(transparent)]
+    File(#[from] Unreadable),
+    /// No tests.
     #[error(transparent)]
     Invalid(#[from] InvalidTests),
+    /// Nothing to try.
     #[error("it names no policy")]
     NoPolicy,
+    /// Nothing that tries it.
     #[error("there is no test in it")]
     Nothing,
+    /// The policy decides nothing.
     #[error(transparent)]
     Policy(Box<UnusablePolicy>),
+    /// Longer than tests are.
     #[error("it has more than {FILE_BYTES} bytes")]
     TooLarge,
 }

@@ -1,29 +1,31 @@
-//! A policy beside an image on the command line, and the verdict as the answer.
-
-use std::path::{Path, PathBuf};
+//! Policies beside an image on the command line, and the verdict as the answer.
 
 use bulla_keys_schema::metadata::Platform;
 use bulla_keys_schema::names::{ImageRef, RepositoryName};
 use bulla_keys_schema::policy::{Policy, Verdict};
 use bulla_keys_schema::time::UtcTime;
 
-use super::file;
-use crate::command::failure::policy as failure;
+use super::asked::{Asked, Named};
+use crate::command::failure::{policy as failure, published_policy};
 use crate::command::{Answered, Context};
-use crate::flow::verdict::{Answer, Question, judge};
+use crate::flow::policy_source::SourceError;
+use crate::flow::verdict::{Answer, Question, Together, judge, together};
 use crate::report::{ErrorReport, PolicyVerdictReport, Surroundings};
-use crate::wiring::World;
+use crate::wiring::{Settings, World};
+
+/// How often an image is judged anew whose tag moves while several policies judge it.
+const ROUNDS: u32 = 3;
 
 /// Options of commands that may ask a policy.
 #[derive(Debug, clap::Args)]
 pub(in crate::command) struct ByPolicy {
-    /// Ask this policy, too; its [trust] entries say whom to trust
-    #[arg(long, value_name = "FILE")]
-    policy: Option<PathBuf>,
+    #[command(flatten)]
+    named: Named,
 }
 
 impl ByPolicy {
-    /// Answers with the verdict, if a policy was named. `compares` asks the registry what it serves.
+    /// Answers with the verdict, if a policy was named or holds on this machine. `compares` asks the
+    /// registry what it serves.
     pub(in crate::command) async fn run(
         &self,
         context: &Context,
@@ -31,39 +33,88 @@ impl ByPolicy {
         platform: Option<&Platform>,
         compares: bool,
     ) -> anyhow::Result<Option<()>> {
-        let Some(path) = &self.policy else { return Ok(None) };
-        let report = ask(context, path, image, platform, compares).await?;
+        if !self.is_asked(&context.settings) {
+            return Ok(None);
+        }
+        let report = ask(context, &self.named, image, platform, compares).await?;
         if context.output.is_text() {
             context.output.say(&report.checks());
         }
         end(context, &report).map(Some)
     }
 
-    /// Whether a policy was named.
-    pub(in crate::command) const fn is_asked(&self) -> bool {
-        self.policy.is_some()
+    /// Whether a policy was named, or holds on this machine.
+    pub(in crate::command) const fn is_asked(&self, settings: &Settings) -> bool {
+        self.named.is_asked(settings)
     }
 }
 
-/// Asks a policy about an image.
+/// Asks all policies that are named about an image.
 pub(super) async fn ask(
     context: &Context,
-    path: &Path,
+    named: &Named,
     image: &ImageRef,
     platform: Option<&Platform>,
     compares: bool,
 ) -> anyhow::Result<PolicyVerdictReport> {
-    let policy = file::load(path)?;
-    let world = world(context, image.repository(), Some(&policy))?;
+    let asked = match named.gather(context).await {
+        Ok(asked) => asked,
+        Err(error) => return without_policy(context, &error, image).ok_or(error),
+    };
     let busy = context.output.busy("judging");
-    let answer = judge(world.ports(), Question { policy: &policy, image, platform, compares }).await;
+    let answer = judge_all(context, &asked, image, platform, compares).await;
     drop(busy);
-    let answer = answer?;
+    let Together { answer, also } = answer?;
     if let Some(reason) = &answer.offline {
         context.output.warn(&format!("{reason}; using what was accepted before"));
     }
     answer.notes.iter().for_each(|note| context.output.warn(note));
-    Ok(surround(answer, image))
+    Ok(surround(answer, image).with(also))
+}
+
+/// One after the other, up to the first refusal.
+async fn judge_all(
+    context: &Context,
+    asked: &[Asked],
+    image: &ImageRef,
+    platform: Option<&Platform>,
+    compares: bool,
+) -> anyhow::Result<Together> {
+    let mut moved = None;
+    for _ in 0..ROUNDS {
+        let mut answers = Vec::new();
+        for Asked { policy, valid_until } in asked {
+            let world = world(context, image.repository(), Some(policy))?;
+            let mut answer = judge(world.ports(), Question { policy, image, platform, compares }).await?;
+            if let Some(until) = valid_until {
+                answer.verdict.valid_until = answer.verdict.valid_until.map(|own| own.min(*until));
+            }
+            let is_allowed = answer.verdict.is_allowed();
+            answers.push(answer);
+            if !is_allowed {
+                break;
+            }
+        }
+        match together(answers) {
+            Ok(Some(joined)) => return Ok(joined),
+            Ok(None) => return Err(super::asked::NoPolicy.into()),
+            Err(error) => moved = Some(error),
+        }
+    }
+    let policy = asked.first().map(|asked| asked.policy.name().to_owned()).unwrap_or_default();
+    let verdict = moved.ok_or(super::asked::NoPolicy)?.verdict(&policy);
+    let judged_at = context.settings.local(None).ports().clock.now();
+    let answer = Answer { verdict, reference: None, judged_at, offline: None, notes: vec![] };
+    Ok(Together { answer, also: vec![] })
+}
+
+/// The refusal of an image whose published policy cannot be used.
+fn without_policy(context: &Context, error: &anyhow::Error, image: &ImageRef) -> Option<PolicyVerdictReport> {
+    let error = error.downcast_ref::<SourceError>()?;
+    let verdict = error.verdict()?;
+    let judged_at = context.settings.local(None).ports().clock.now();
+    let report = refused(verdict, image, judged_at);
+    Some(report.advising(published_policy::source(error).1))
 }
 
 /// The world, with the server that the policy names as the default.

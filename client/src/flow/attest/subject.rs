@@ -1,13 +1,13 @@
 //! Which image a report is of: what was typed, or one of those that an index consists of.
 
-use bulla_keys_schema::attest::{Binding, ImageIdentity};
+use bulla_keys_schema::attest::{Binding, ImageIdentity, Predicate};
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::{ChildFacts, ImageFacts};
 use bulla_keys_schema::names::{ImageRef, RepositoryName};
 use bulla_keys_schema::sigstore::Descriptor;
 use serde::Deserialize;
 
-use super::{AttestError, Request};
+use super::AttestError;
 use crate::flow::Ports;
 use crate::flow::cosign::write;
 use crate::flow::facts::{self, FactsError};
@@ -15,6 +15,19 @@ use crate::port::{Manifest, Wanted};
 
 /// Largest configuration of an image that is read, in bytes.
 const CONFIG_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a report is said to be of.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'a> {
+    /// The image that was typed.
+    pub(super) image: &'a ImageRef,
+    /// Size of the manifest in bytes. With it and a digest, no registry is asked.
+    pub(super) size: Option<u64>,
+    /// The report.
+    pub(super) predicate: &'a Predicate,
+    /// Take one that names no image.
+    pub(super) unbound: bool,
+}
 
 /// The image that is attested.
 pub(super) struct Subject {
@@ -24,41 +37,41 @@ pub(super) struct Subject {
 }
 
 /// Finds out, and refuses the report of another image.
-pub(super) async fn find(ports: Ports<'_>, request: &Request) -> Result<Subject, AttestError> {
-    let image = &request.image;
-    if let (Some(digest), Some(_)) = (image.digest(), request.size) {
-        return choose(request, &[identity(digest)], digest, None);
+pub(super) async fn find(ports: Ports<'_>, question: Question<'_>) -> Result<Subject, AttestError> {
+    let image = question.image;
+    if let (Some(digest), Some(_)) = (image.digest(), question.size) {
+        return choose(question, &[identity(digest)], digest, None);
     }
     let manifest = fetch(ports, image).await?;
     let mut known = identities(ports, image.repository(), &manifest).await?;
-    if known.iter().all(|identity| request.predicate.binding(identity) == Binding::OtherImage) {
+    if known.iter().all(|identity| question.predicate.binding(identity) == Binding::OtherImage) {
         // Reports of archives and local builds know nothing but the layers.
         for identity in &mut known {
             identity.diff_ids = diff_ids(ports, image.repository(), identity.config).await?;
         }
     }
-    choose(request, &known, manifest.digest(), Some(&manifest))
+    choose(question, &known, manifest.digest(), Some(&manifest))
 }
 
 /// The one image that the report is of: the whole index only if nothing in it says which of the images.
 fn choose(
-    request: &Request,
+    question: Question<'_>,
     known: &[ImageIdentity],
     typed: Sha256Digest,
     manifest: Option<&Manifest>,
 ) -> Result<Subject, AttestError> {
-    let is_bound = |identity: &&ImageIdentity| request.predicate.binding(identity) == Binding::Bound;
+    let is_bound = |identity: &&ImageIdentity| question.predicate.binding(identity) == Binding::Bound;
     let bound: Vec<Sha256Digest> = known.iter().filter(is_bound).map(|identity| identity.manifest).collect();
     let children: Vec<Sha256Digest> = bound.iter().copied().filter(|digest| *digest != typed).collect();
-    let is_unbound = known.iter().all(|identity| request.predicate.binding(identity) == Binding::Unbound);
+    let is_unbound = known.iter().all(|identity| question.predicate.binding(identity) == Binding::Unbound);
     let digest = match children.as_slice() {
-        _ if is_unbound && request.unbound => typed,
+        _ if is_unbound && question.unbound => typed,
         _ if is_unbound => return Err(AttestError::Unbound),
         // The index says all there is to say, or what is attested is of no image in particular.
         _ if bound.len() == known.len() => typed,
         [only] => *only,
         // It names the index, and an image that is none of its images.
-        [] => return Err(AttestError::OtherImage { image: request.image.to_string() }),
+        [] => return Err(AttestError::OtherImage { image: question.image.to_string() }),
         several => return Err(AttestError::SeveralImages { digests: several.to_vec() }),
     };
     let listed = manifest.map(write::subjects).transpose().map_err(|_| AttestError::Images)?;

@@ -1,15 +1,17 @@
 //! Import: tags that cosign signed become tags of the trust metadata, all in one publication.
 //!
-//! A signature of cosign names no tag and no time, so it cannot tell that a tag was moved back, or
-//! that it was revoked. What the metadata knows already therefore comes first: a tag that means
-//! something else there is not moved unasked, and what was revoked is never brought back.
+//! A signature of cosign names no time, and mostly no tag, so it cannot tell that a tag was moved back,
+//! or that it was revoked. What the metadata knows already therefore comes first: a tag that means
+//! something else there is not moved unasked, and what was revoked is never brought back. Notary's
+//! repositories do not know what was revoked; there somebody has to say that nothing was.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::{DelegatedRole, Targets};
 use bulla_keys_schema::names::{DelegatedRoleName, PathPattern, RepositoryName, SignerName, Tag, TargetPath};
-use bulla_keys_schema::sigstore::InvalidQuestion;
+use bulla_keys_schema::sigstore::{InvalidQuestion, Judgement};
 use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::verify::submission::CurrentState;
 use bytes::Bytes;
@@ -38,6 +40,10 @@ pub struct Request {
     pub signer: Option<SignerName>,
     /// Sign tags that mean something else in the metadata, too.
     pub moves: bool,
+    /// Take signatures that were made for another tag.
+    pub any_tag: bool,
+    /// Take it that nothing was revoked where the repository keeps no record of that.
+    pub none_revoked: bool,
     /// What to do with the change.
     pub how: How,
 }
@@ -117,11 +123,20 @@ pub enum Refusal {
         /// Why not.
         reason: String,
     },
+    /// Notary's repositories forget what was revoked, and cosign's signatures outlive it.
+    #[error("it may have been revoked, of which a legacy repository keeps no record")]
+    MaybeRevoked,
     /// Nobody here may sign it.
     #[error("{reason}")]
     NotOurs {
         /// Why not.
         reason: String,
+    },
+    /// Its signatures name other tags, and not this one.
+    #[error("it is signed as {}, and not as this tag", list(named))]
+    OtherTag {
+        /// Those.
+        named: Vec<Tag>,
     },
     /// The tag, or what it means, was revoked.
     #[error("it was revoked")]
@@ -168,7 +183,7 @@ struct Candidate {
 struct Gathered {
     candidates: Vec<Candidate>,
     /// Several tags often mean the same.
-    judged: BTreeMap<Sha256Digest, Result<(), Refusal>>,
+    judged: BTreeMap<Sha256Digest, Result<Judgement, Refusal>>,
     /// The bytes of manifests that are signed, as far as they fit.
     manifests: BTreeMap<Sha256Digest, Bytes>,
     held: usize,
@@ -185,6 +200,7 @@ impl Gathered {
                 Err(error) => (None, Err(Refusal::NotSeen { reason: error.to_string() })),
                 Ok(manifest) => {
                     let verdict = self.verdict(ports, request, &manifest).await?;
+                    let verdict = verdict.and_then(|judgement| require_tag(&judgement, &tag, request));
                     (Some(manifest.digest()), verdict.map(|()| self.keep(&manifest)))
                 }
             };
@@ -200,13 +216,13 @@ impl Gathered {
         ports: Ports<'_>,
         request: &Request,
         manifest: &Manifest,
-    ) -> Result<Result<(), Refusal>, ImportError> {
+    ) -> Result<Result<Judgement, Refusal>, ImportError> {
         let digest = manifest.digest();
         if let Some(known) = self.judged.get(&digest) {
             return Ok(known.clone());
         }
         let verdict = match judge(ports.registry, &request.terms, &request.repository, digest).await {
-            Ok(_) => Ok(()),
+            Ok((judgement, _)) => Ok(judgement),
             Err(CosignError::Question(error)) => return Err(error.into()),
             Err(error @ CosignError::NotSeen { .. }) => Err(Refusal::NotSeen { reason: error.to_string() }),
             Err(error) => Err(Refusal::NotProven { reason: error.to_string() }),
@@ -224,6 +240,15 @@ impl Gathered {
         }
         manifest.size()
     }
+}
+
+/// Whoever may push can make any tag mean a signed image. Where the signature says as what it was signed,
+/// that counts.
+fn require_tag(judgement: &Judgement, tag: &Tag, request: &Request) -> Result<(), Refusal> {
+    if request.any_tag || judgement.holds_for(tag) {
+        return Ok(());
+    }
+    Err(Refusal::OtherTag { named: judgement.tags().into_iter().cloned().collect() })
 }
 
 /// Whether a tag belongs to the signatures of an image, and is none of an image itself.
@@ -339,8 +364,13 @@ impl Plan<'_> {
             return Fate::Known;
         }
         let other = digests.iter().flatten().find(|known| **known != Some(digest));
+        let is_listed = digests.iter().flatten().any(|known| *known == Some(digest));
+        let is_forgetful = self.state.root().dialect() == Dialect::Notary1;
         match other {
             Some(signed) if !self.request.moves => Fate::Refused(Refusal::Moved { signed: *signed }),
+            _ if is_forgetful && !is_listed && !self.request.none_revoked => {
+                Fate::Refused(Refusal::MaybeRevoked)
+            }
             _ => Fate::Imported,
         }
     }
@@ -352,6 +382,11 @@ impl Plan<'_> {
     const fn listing<'e>(&'e self, entries: &'e [Entry]) -> Listing<'e> {
         Listing { state: self.state, now: self.now, entries }
     }
+}
+
+fn list(tags: &[Tag]) -> String {
+    let tags: Vec<&str> = tags.iter().map(Tag::as_str).collect();
+    tags.join(", ")
 }
 
 /// Why nothing was imported.

@@ -46,7 +46,7 @@ pub struct Signed {
 pub async fn sign(ports: Ports<'_>, request: &Request) -> Result<Signed, OnlyError> {
     let Request { image, annotations, .. } = request;
     let repository = image.repository();
-    let keys = find(ports, &request.keys)?;
+    let keys = request.keys.iter().map(|name| find(ports, name)).collect::<Result<Vec<_>, _>>()?;
     let wanted = match (image.digest(), image.tag()) {
         (Some(digest), _) => Wanted::Digest(digest),
         (None, Some(tag)) => Wanted::Tag(tag.clone()),
@@ -67,13 +67,13 @@ pub async fn sign(ports: Ports<'_>, request: &Request) -> Result<Signed, OnlyErr
     Ok(Signed { digest, size, written, done: true })
 }
 
-fn find(ports: Ports<'_>, names: &[KeyName]) -> Result<Vec<StoredKey>, OnlyError> {
-    let stored = ports.keys.list()?;
-    let named = names.iter().map(|name| {
-        let found = stored.iter().find(|key| key.name == *name).cloned();
-        found.ok_or_else(|| OnlyError::UnknownKey { name: name.clone() })
-    });
-    named.collect()
+/// The key of that name.
+///
+/// # Errors
+/// There is none, or the keys cannot be read.
+pub(in crate::flow) fn find(ports: Ports<'_>, name: &KeyName) -> Result<StoredKey, OnlyError> {
+    let found = ports.keys.list()?.into_iter().find(|key| key.name == *name);
+    found.ok_or_else(|| OnlyError::UnknownKey { name: name.clone() })
 }
 
 /// Why nothing was signed, or not everything.

@@ -5,6 +5,7 @@
 //! here.
 
 mod export;
+mod images;
 mod judge;
 mod make;
 mod sign;
@@ -19,6 +20,7 @@ use bulla_keys_schema::verify::submission::BrokenState;
 use bulla_keys_schema::wire::RequestSummary;
 
 pub use export::export;
+pub use images::{SignedImage, signed_images};
 pub use judge::{Holder, Judged, from_file, from_server, require_digest};
 pub use make::{Ask, Proposal, put};
 pub(in crate::flow) use make::{ask, keys_here};

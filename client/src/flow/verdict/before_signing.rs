@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bulla_keys_schema::digest::{Hashes, Sha256Digest};
 use bulla_keys_schema::key::Fingerprint;
-use bulla_keys_schema::metadata::{ImageFacts, TargetInfo};
+use bulla_keys_schema::metadata::{ImageFacts, Platform, TargetInfo};
 use bulla_keys_schema::names::{ImageRef, RoleName, SignerName, Tag};
 use bulla_keys_schema::policy::{
     AskedImage, Case, CheckId, Demands, Policy, SignedImage, Standing, Verdict, Voucher,
@@ -28,6 +28,8 @@ pub struct Signing<'a> {
     pub size: u64,
     /// What it is, as far as known.
     pub facts: Option<&'a ImageFacts>,
+    /// The platform that will be used, if it is known.
+    pub platform: Option<&'a Platform>,
 }
 
 /// What is known of it now, but for the new signature.
@@ -63,7 +65,7 @@ impl<'p> BeforeSigning<'p> {
                 repository: signing.image.repository().clone(),
                 tag: Some(signing.tag.clone()),
                 digest: Some(signing.digest),
-                platform: None,
+                platform: signing.platform.cloned(),
             },
             standing: Standing::Refused { check: CheckId::Internal, message: String::new(), digest: None },
             facts: signing.facts.cloned(),

@@ -20,7 +20,8 @@ pub(super) fn of(error: &VerifyError) -> Option<Standing> {
     Some(Standing::Refused { check, message: error.to_string(), digest })
 }
 
-fn refresh(error: &RefreshError) -> Option<CheckId> {
+/// The same of metadata that cannot be had or trusted.
+pub(in crate::flow) fn refresh(error: &RefreshError) -> Option<CheckId> {
     Some(match error {
         RefreshError::Cache(_) | RefreshError::Pins(_) | RefreshError::Registry(_) => return None,
         RefreshError::Chain(error) => chain(error),
@@ -46,7 +47,8 @@ fn refresh(error: &RefreshError) -> Option<CheckId> {
     })
 }
 
-const fn chain(error: &ChainError) -> CheckId {
+/// The same of a document that cannot be trusted.
+pub(in crate::flow) const fn chain(error: &ChainError) -> CheckId {
     match error {
         ChainError::Ended { .. } | ChainError::Expired { .. } => CheckId::MetaExpired,
         ChainError::Verify { .. } => CheckId::MetaThreshold,

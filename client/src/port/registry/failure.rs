@@ -47,6 +47,14 @@ pub enum RegistryError {
         /// The repository.
         repository: RepositoryName,
     },
+    /// The token server that the registry names would be shown the login in the clear.
+    #[error("{host} wants the login sent to {realm}, in plain HTTP")]
+    PlainLogin {
+        /// The registry.
+        host: String,
+        /// The token server: scheme, host and port.
+        realm: String,
+    },
     /// The registry takes no such thing.
     #[error("{host} refused {reference} with {status}{}", explain(reason.as_deref()))]
     Refused {

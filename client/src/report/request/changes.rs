@@ -1,9 +1,15 @@
 //! Changes and warnings in words.
 
+use std::collections::BTreeMap;
+
+use bulla_keys_schema::attest::{Attestation, Envelope};
+use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::Scope;
 use bulla_keys_schema::request::{Change, KeyChange, Listed, Warning};
+use bytes::Bytes;
 use serde::Serialize;
 
+use super::super::attestation;
 use super::Names;
 
 /// One change.
@@ -14,10 +20,26 @@ pub(super) struct ChangeReport {
 }
 
 impl ChangeReport {
-    pub(super) fn new(change: &Change, names: &Names<'_>) -> Self {
-        let (kind, text) = words(change, names);
+    pub(super) fn new(change: &Change, names: &Names<'_>, said: &BTreeMap<Sha256Digest, String>) -> Self {
+        let (kind, mut text) = words(change, names);
+        if let Change::Target { after: Some(Listed { digest: Some(digest), .. }), .. } = change
+            && let Some(said) = said.get(digest)
+        {
+            text = format!("{text}, which says {said}");
+        }
         Self { kind, text: one_line(&text) }
     }
+}
+
+/// What the attestations among the files of a request say. Nobody should sign a digest of a report that he
+/// has not seen.
+pub(super) fn said(files: &[Bytes]) -> BTreeMap<Sha256Digest, String> {
+    let read = files.iter().filter_map(|bytes| {
+        let envelope = Envelope::parse(bytes.clone()).ok()?;
+        let said = Attestation::read(envelope.payload()).ok()?;
+        Some((Sha256Digest::of(bytes), attestation::in_words(&said)))
+    });
+    read.collect()
 }
 
 /// Documents name tags, members and reasons as they like. What they say stays on one line and in
@@ -160,7 +182,7 @@ mod tests {
     #[test]
     fn what_documents_say_stays_on_its_line() {
         let holders = BTreeMap::new();
-        let say = |change: &Change| ChangeReport::new(change, &Names(&holders)).text;
+        let say = |change: &Change| ChangeReport::new(change, &Names(&holders), &BTreeMap::new()).text;
         let what = "x\n\nwarning: none\u{202e}\u{1b}[2J".to_owned();
         assert_eq!(say(&Change::Other { what }), "~ x\\n\\nwarning: none\\u{202e}\\u{1b}[2J");
         let path = "v1\n- tag latest: gone".to_owned();

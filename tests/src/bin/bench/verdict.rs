@@ -29,6 +29,7 @@ use bulla_tests::notary_load::{Publisher, Tag};
 use bulla_tests::programs::expect;
 use bulla_tests::sigstore_peers::cosign::{Cosign, Layout};
 use bulla_tests::sigstore_peers::images::{Image, ImageRegistry};
+use bulla_tests::sigstore_peers::ours::policy_on_scans;
 use bulla_tests::sigstore_peers::{Keys, reports};
 use jiff::SignedDuration;
 
@@ -126,7 +127,8 @@ impl Site {
             .ok_or_else(|| io::Error::other("notary is missing; hint: source .ci/peers"))?;
         let root = expect(&user, 0, &["key", "show", "root", "--output", "json"]).json();
         let policy = folder.join("policy.toml");
-        fs::write(&policy, write_policy(&registry.repository(""), &root["fingerprint"].to_string()))?;
+        let (host, root_key) = (registry.repository(""), root["fingerprint"].to_string());
+        fs::write(&policy, policy_on_scans(host.trim_end_matches('/'), None, &root_key))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let report = folder.join("report.json");
         let publisher = Publisher::default();
@@ -232,32 +234,6 @@ fn further(
         document.targets.insert(format!("v{number}"), info);
     }
     Edited { role: role_name(role), document, authority: authority(signers, role) }
-}
-
-fn write_policy(registry: &str, root_key: &str) -> String {
-    let registry = registry.trim_end_matches('/');
-    format!(
-        r#"policy = 1
-name = "benchmark"
-default = "deny"
-mode = "enforce"
-[trust."{registry}/**"]
-root_keys = [{root_key}]
-root_threshold = 1
-[[rule]]
-name = "applications"
-match = ["{registry}/team/**"]
-  [rule.signing]
-  required = true
-  signers = ["alice"]
-  [[rule.attestation]]
-  name = "vulnerabilities"
-  type = "vulns"
-  signers = ["scanner"]
-  max_age = "24h"
-  max_critical = 0
-"#
-    )
 }
 
 fn tags(number: u64) -> Vec<Tag> {
