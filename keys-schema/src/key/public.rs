@@ -17,6 +17,12 @@ use crate::key::{Fingerprint, InvalidPem, KeyAlgorithm, pem};
 const LABEL: &str = "PUBLIC KEY";
 /// Largest PEM text read, in bytes: several times the largest RSA key.
 const PEM_BYTES: usize = 16 * 1024;
+/// The neutral point of Ed25519's curve, as RFC 8032 5.1.2 writes it.
+const NEUTRAL: [u8; 32] = {
+    let mut bytes = [0; 32];
+    bytes[0] = 1;
+    bytes
+};
 
 /// A public key that passed every check, ready to verify.
 #[derive(Clone)]
@@ -169,7 +175,14 @@ impl PublicKey {
             }
             Verifier::Ed25519(key) => {
                 let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| BadSignature)?;
-                key.verify_strict(message, &signature).map_err(|_| BadSignature)
+                // What `verify_strict` refuses besides, without decoding R for it: an R of small order.
+                // `verify` demands that R is, byte by byte, the encoding of a point that it computes
+                // from the base and the key. Both lie in the group of prime order (for the key see
+                // `from_ed25519_bytes`), so that point does, and of such only the neutral one has small order.
+                if signature.r_bytes() == &NEUTRAL {
+                    return Err(BadSignature);
+                }
+                key.verify(message, &signature).map_err(|_| BadSignature)
             }
             Verifier::RsaPss(key) => key.verify(message, signature),
         }
@@ -446,6 +459,52 @@ mod tests {
         for bad in [&der[..der.len() - 1], &[&der[..], &[0]].concat(), &raw, &[]] {
             assert_eq!(p256_signature_to_raw(bad), None, "{}", hex::encode(bad));
         }
+    }
+
+    /// With R the neutral point and s zero, a signature fits every message for which the hash of
+    /// R, A and the message is a multiple of A's order: never for a key in use, but what the strict
+    /// rule refuses is to stay refused.
+    #[test]
+    fn accepts_what_the_strict_rule_accepts() {
+        use ed25519_dalek::{Signature, Signer as _, SigningKey};
+        let signer = SigningKey::from_bytes(&[7; 32]);
+        let strict = signer.verifying_key();
+        let ours = PublicKey::from_ed25519_bytes(strict.as_bytes()).unwrap();
+        let good = signer.sign(b"message").to_bytes();
+        let order = "edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010";
+        let order: [u8; 32] = hex::decode(order).unwrap().try_into().unwrap();
+        let mut all = vec![good];
+        for bit in 0..512 {
+            let mut bad = good;
+            bad[bit / 8] ^= 1 << (bit % 8);
+            all.push(bad);
+        }
+        for point in SMALL_ORDER {
+            let point: [u8; 32] = hex::decode(point).unwrap().try_into().unwrap();
+            let mut bad = good;
+            bad[..32].copy_from_slice(&point);
+            all.push(bad);
+            for s in [[0; 32], order] {
+                bad[32..].copy_from_slice(&s);
+                all.push(bad);
+            }
+            // R with a part of small order: the same but for a factor that only some verifiers clear.
+            let twisted = ed25519_dalek::VerifyingKey::from_bytes(&point).unwrap().to_edwards()
+                + ed25519_dalek::VerifyingKey::from_bytes(&good[..32].try_into().unwrap())
+                    .unwrap()
+                    .to_edwards();
+            let mut bad = good;
+            bad[..32].copy_from_slice(&twisted.compress().to_bytes());
+            all.push(bad);
+        }
+        let mut accepted = 0;
+        for bytes in all {
+            let expected = strict.verify_strict(b"message", &Signature::from_bytes(&bytes)).is_ok();
+            assert_eq!(ours.verify(b"message", &bytes).is_ok(), expected, "{}", hex::encode(bytes));
+            accepted += usize::from(expected);
+        }
+        // The good one, and R plus the neutral point, of which there are three spellings.
+        assert_eq!(accepted, 4);
     }
 
     #[test]
