@@ -129,8 +129,12 @@ impl Publisher {
         tokio::task::yield_now().await;
         let lifetimes = self.lifetimes;
         let online = keys.clone();
+        let (heavy, store) = (upload.heavy_documents(), Arc::clone(&self.store));
         let work = move || judge(upload, state.as_ref(), online.as_deref(), last, lifetimes, now);
-        let sealed = size::beside(&place, work).await??;
+        // What is heavy is brought to the disk meanwhile.
+        let stage = move || store.stage(&heavy);
+        let (_staged, sealed) = tokio::join!(size::beside(&place, stage), size::beside(&place, work));
+        let sealed = sealed??;
         let keys = keys.ok_or(PublishFailure::NoOnlineKeys)?;
         let kind = PublicationKind::Publish;
         let commit =

@@ -53,6 +53,11 @@ impl Room {
     }
 }
 
+/// Whether so many bytes are heavy work.
+pub(super) fn is_heavy(bytes: usize) -> bool {
+    u64::try_from(bytes).unwrap_or(u64::MAX) > HEAVY
+}
+
 /// Does `work` on a thread of its own if it is heavy. It keeps its place to its end, also when
 /// nobody waits for it any more: a client that hangs up does not stop it.
 pub(super) async fn beside<T: Send + 'static>(

@@ -8,7 +8,7 @@ use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::verify::submission::{Rejection, Submission};
 use bytes::Bytes;
 
-use super::PublishFailure;
+use super::{PublishFailure, size};
 use crate::store::{HeadToken, OperationId};
 
 /// An upload to one repository.
@@ -58,6 +58,12 @@ impl Upload {
     pub(super) fn bytes(&self) -> usize {
         let documents: usize = self.documents.iter().map(|document| document.bytes.len()).sum();
         documents + self.targets.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// The documents each of which is heavy work alone.
+    pub(super) fn heavy_documents(&self) -> Vec<Bytes> {
+        let documents = self.documents.iter().map(|document| &document.bytes);
+        documents.filter(|bytes| size::is_heavy(bytes.len())).cloned().collect()
     }
 
     pub(super) fn names(&self) -> Names {

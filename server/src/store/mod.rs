@@ -20,6 +20,7 @@
 //! One repository's bytes are never served under another's name, nor after its removal. A
 //! corrupt record is an error that names it, never a panic and never "not found".
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
@@ -94,6 +95,14 @@ pub trait TrustStore: Send + Sync + 'static {
     /// is handed in.
     fn announce(&self) -> Announcement {
         Announcement::default()
+    }
+
+    /// Begins to bring long documents to the disk that may be published next, while they are still
+    /// judged. No reader sees them, and what no publication has taken is cleared away when the
+    /// result is dropped. Nothing is promised: what is not done here, [`Self::publish`] does. Waits
+    /// for the disk.
+    fn stage(&self, _documents: &[Bytes]) -> Staged {
+        Staged::default()
     }
 
     /// Commits atomically, durable when it returns.
@@ -195,6 +204,20 @@ impl Drop for Announcement {
         if let Some(counter) = &self.0 {
             counter.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+/// Documents that lie on the disk without a name, for as long as it lives.
+#[derive(Debug, Default)]
+pub struct Staged {
+    _until_dropped: Vec<Box<dyn Any + Send>>,
+}
+
+impl Staged {
+    /// Whatever clears a document away when it is dropped.
+    #[must_use]
+    pub fn new(until_dropped: Vec<Box<dyn Any + Send>>) -> Self {
+        Self { _until_dropped: until_dropped }
     }
 }
 

@@ -5,12 +5,12 @@
 //! cases, so whichever form hashes to the name is meant: no file can be both.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bulla_keys_schema::digest::Sha256Digest;
 use bytes::Bytes;
@@ -35,11 +35,14 @@ pub(super) struct Blobs {
     /// Folders whose own names are known to be durable.
     durable: Mutex<HashSet<PathBuf>>,
     temporary: AtomicU64,
+    /// Values that are durable and have no name yet, with the files that hold them.
+    staged: Mutex<HashMap<Sha256Digest, PathBuf>>,
 }
 
 impl Blobs {
     pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder, durable: Mutex::default(), temporary: AtomicU64::new(0) }
+        let (durable, temporary, staged) = <_>::default();
+        Self { folder, durable, temporary, staged }
     }
 
     /// The file of a digest: `ab/cd/<sha256>`.
@@ -56,6 +59,33 @@ impl Blobs {
     /// The file cannot be written; nothing names it then. A failed sync ends the process.
     pub(super) fn store(&self, digest: Sha256Digest, bytes: &[u8]) -> Result<(), StoreError> {
         self.keep(digest, length(bytes), || Ok(Cow::Borrowed(bytes)))
+    }
+
+    /// Does what takes long of [`Self::store`] ahead of it: `bytes` are durable when it returns, but
+    /// nobody finds them. Returns their digest, for [`Self::unstage`]. No folder is made: what is
+    /// refused in the end leaves nothing.
+    ///
+    /// # Errors
+    /// The file cannot be written; nothing is left of it then. A failed sync ends the process.
+    pub(super) fn stage(&self, bytes: &[u8]) -> Result<Sha256Digest, StoreError> {
+        let digest = Sha256Digest::of(bytes);
+        let path = self.path(digest);
+        if path.exists() {
+            return Ok(digest);
+        }
+        let beside = self.write_beside(bytes)?;
+        if let Some(other) = self.staged().insert(digest, beside) {
+            drop(fs::remove_file(other));
+        }
+        Ok(digest)
+    }
+
+    /// Clears away what [`Self::stage`] wrote, unless it was stored meanwhile.
+    pub(super) fn unstage(&self, digest: Sha256Digest) {
+        if let Some(path) = self.staged().remove(&digest) {
+            // A file left over costs only space and is cleared at the next start.
+            drop(fs::remove_file(path));
+        }
     }
 
     /// As [`Self::store`], in the shorter of the two forms.
@@ -91,22 +121,21 @@ impl Blobs {
         let folder = path.parent().unwrap_or(&self.folder);
         fs::create_dir_all(folder).map_err(at("create", folder))?;
         if self.read_stored(digest, length).is_err() {
-            self.write(&form()?, &path)?;
+            let staged = self.staged().remove(&digest);
+            let beside = staged.map_or_else(|| self.write_beside(&form()?), Ok)?;
+            name(&beside, &path)?;
         }
         self.make_durable(folder)
     }
 
-    /// Writes `bytes` beside the other files, and gives them their name once they are durable.
-    fn write(&self, bytes: &[u8], path: &Path) -> Result<(), StoreError> {
+    /// Writes `bytes` beside the other files; they are durable when it returns.
+    fn write_beside(&self, bytes: &[u8]) -> Result<PathBuf, StoreError> {
         let number = self.temporary.fetch_add(1, Ordering::Relaxed);
         let beside = self.folder.join(format!("tmp-{number}"));
-        let written =
-            write(&beside, bytes).and_then(|()| fs::rename(&beside, path).map_err(at("rename", &beside)));
-        if written.is_err() {
-            // The value is refused; a file left over costs only space and is cleared at the next start.
-            drop(fs::remove_file(&beside));
+        match write(&beside, bytes) {
+            Ok(()) => Ok(beside),
+            Err(error) => Err(given_up(&beside, error)),
         }
-        written
     }
 
     /// Reads a value of `length` bytes and compares it with its digest.
@@ -206,6 +235,11 @@ impl Blobs {
     /// left to do after the first.
     fn make_durable(&self, folder: &Path) -> Result<(), StoreError> {
         sync_folder(folder)?;
+        self.make_way_durable(folder)
+    }
+
+    /// Makes the names durable that lead to `ab/cd`, once per process.
+    fn make_way_durable(&self, folder: &Path) -> Result<(), StoreError> {
         let lock = || self.durable.lock().unwrap_or_else(PoisonError::into_inner);
         if lock().contains(folder) {
             return Ok(());
@@ -215,6 +249,22 @@ impl Blobs {
         lock().insert(folder.to_owned());
         Ok(())
     }
+
+    fn staged(&self) -> MutexGuard<'_, HashMap<Sha256Digest, PathBuf>> {
+        self.staged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives a durable file its name.
+fn name(beside: &Path, path: &Path) -> Result<(), StoreError> {
+    fs::rename(beside, path).map_err(at("rename", beside)).map_err(|error| given_up(beside, error))
+}
+
+/// Removes a file whose value is refused; one left over costs only space and is cleared at the next
+/// start.
+fn given_up(beside: &Path, error: StoreError) -> StoreError {
+    drop(fs::remove_file(beside));
+    error
 }
 
 /// The value, if it is what the file holds as it is: one that is not packed may begin like one
@@ -276,6 +326,57 @@ mod tests {
         assert!(stored.bytes.len() < value.len() / 10);
         blobs.store(digest, &value).unwrap();
         assert!(blobs.read_stored(digest, length(&value)).unwrap().is_packed);
+        assert!(blobs.read(digest, length(&value)).unwrap() == value);
+    }
+
+    fn temporary(blobs: &Blobs) -> usize {
+        let entries = fs::read_dir(&blobs.folder).unwrap();
+        entries.filter(|entry| entry.as_ref().unwrap().path().is_file()).count()
+    }
+
+    #[test]
+    fn a_staged_value_is_found_once_it_is_stored() {
+        let (_folder, blobs) = blobs();
+        let value = b"0123456789".repeat(2_000);
+        let digest = blobs.stage(&value).unwrap();
+        assert_eq!((digest, temporary(&blobs)), (Sha256Digest::of(&value), 1));
+        assert_eq!(refused(&blobs, &value), "blob X is missing");
+        blobs.store(digest, &value).unwrap();
+        assert!(blobs.read(digest, length(&value)).unwrap() == value);
+        assert_eq!(temporary(&blobs), 0);
+        // The file has its name: there is nothing to be cleared away, nor to be staged again.
+        blobs.unstage(digest);
+        blobs.stage(&value).unwrap();
+        assert!(temporary(&blobs) == 0 && blobs.read(digest, length(&value)).unwrap() == value);
+    }
+
+    #[test]
+    fn a_staged_value_that_nobody_wants_leaves_nothing() {
+        let (_folder, blobs) = blobs();
+        let value = b"0123456789".repeat(2_000);
+        let digest = blobs.stage(&value).unwrap();
+        // Somebody else stages the same: there is one file, which whoever is first clears away.
+        assert_eq!((blobs.stage(&value).unwrap(), temporary(&blobs)), (digest, 1));
+        blobs.unstage(digest);
+        assert_eq!(temporary(&blobs), 0);
+        blobs.unstage(digest);
+        assert_eq!(refused(&blobs, &value), "blob X is missing");
+        blobs.store(digest, &value).unwrap();
+        assert!(blobs.read(digest, length(&value)).unwrap() == value);
+    }
+
+    #[test]
+    fn a_staged_value_mends_a_damaged_one() {
+        let (_folder, blobs) = blobs();
+        let value = b"0123456789".repeat(2_000);
+        let digest = blobs.stage(&value).unwrap();
+        fs::write(blobs.path(digest), b"0123").unwrap();
+        blobs.store(digest, &value).unwrap();
+        assert!(blobs.read(digest, length(&value)).unwrap() == value);
+        fs::write(blobs.path(digest), b"0123").unwrap();
+        // What is there was not looked at, so storing has to do it all.
+        blobs.stage(&value).unwrap();
+        blobs.store(digest, &value).unwrap();
         assert!(blobs.read(digest, length(&value)).unwrap() == value);
     }
 

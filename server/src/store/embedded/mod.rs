@@ -36,6 +36,7 @@ mod rows;
 mod shared;
 mod walk;
 
+use std::any::Any;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -63,7 +64,7 @@ use super::inspect::{self, Inspected};
 use super::{
     Announcement, Change, CheckReport, Closing, Head, HeadToken, LastVersions, NewRequest, OpenRequest,
     OpenedValue, OperationId, Position, Publication, PublishError, Published, Removal, SealedOnlineKeys,
-    StoreError, StoredRequest, TrustStore,
+    Staged, StoreError, StoredRequest, TrustStore,
 };
 use codec::{Entry, INLINE_BYTES};
 use commit::{Committer, Request, new_timestamp, replayed};
@@ -248,6 +249,13 @@ impl TrustStore for EmbeddedStore {
         Announcement::new(Arc::clone(&self.inner.announced))
     }
 
+    fn stage(&self, documents: &[Bytes]) -> Staged {
+        let Ok(Running { shared, .. }) = self.writable() else { return Staged::default() };
+        let long = documents.iter().filter(|bytes| bytes.len() > INLINE_BYTES);
+        // What cannot be written is tried again, and told then.
+        Staged::new(long.filter_map(|bytes| Early::stage(&shared, bytes)).collect())
+    }
+
     async fn publish(&self, publication: Publication) -> Result<Published, PublishError> {
         let running = self.writable()?;
         let shared = &running.shared;
@@ -422,6 +430,26 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.shut_down();
+    }
+}
+
+/// A long value on the disk that no record names; cleared away when it is dropped.
+#[derive(Debug)]
+struct Early {
+    shared: Arc<Shared>,
+    digest: Sha256Digest,
+}
+
+impl Early {
+    fn stage(shared: &Arc<Shared>, bytes: &[u8]) -> Option<Box<dyn Any + Send>> {
+        let digest = shared.blobs.stage(bytes).ok()?;
+        Some(Box::new(Self { shared: Arc::clone(shared), digest }))
+    }
+}
+
+impl Drop for Early {
+    fn drop(&mut self) {
+        self.shared.blobs.unstage(self.digest);
     }
 }
 
