@@ -210,7 +210,7 @@ macro_rules! store_contract {
         mod $backend {
             use super::*;
             $crate::store_contract!(@ $place; commits: g1_all_or_nothing g2_one_winner g3_survives_a_stop
-                g4_g7_readers_go_forward g8_same_operation contradictions_are_refused closed);
+                g4_g7_readers_go_forward g8_same_operation contradictions_are_refused staged_values closed);
             $crate::store_contract!(@ $place; history: g5_versions_never_change g5_renewals_replace
                 g5_notary_snapshots_stay roles_of_nobody_stay g6_feed lists_and_due);
             $crate::store_contract!(@ $place; lives: g10_one_dialect removal_forgets

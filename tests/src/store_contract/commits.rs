@@ -193,6 +193,36 @@ pub async fn contradictions_are_refused(place: &dyn Place) {
     store.publish(good).await.unwrap();
 }
 
+/// What is staged is not there until it is published; afterwards it is whole, whether it was staged
+/// once, twice or not at all, and whenever it was cleared away.
+pub async fn staged_values(place: &dyn Place) {
+    let store = place.open().await;
+    let repository = name("example.com/staged");
+    let shape = Shape { large: 300_000, ..Shape::default() };
+    let long = |number| {
+        let publication = publication(&repository, None, number, shape);
+        publication.documents.into_iter().map(|new| new.bytes).collect::<Vec<_>>()
+    };
+    let refused = long(7);
+    drop(store.stage(&refused));
+    let kept = [store.stage(&long(1)), store.stage(&long(1)), store.stage(&refused)];
+    for bytes in long(1).iter().chain(&refused) {
+        assert_eq!(store.by_digest(&repository, Sha256Digest::of(bytes)).await.unwrap(), None);
+    }
+    let first = publish_run(&*store, &repository, None, 1..=2, shape).await;
+    drop(kept);
+    publish_run(&*store, &repository, Some(first.token), 3..=3, shape).await;
+    let store = place.reopen(store).await;
+    for bytes in [1, 2, 3].into_iter().flat_map(long) {
+        let read = store.by_digest(&repository, Sha256Digest::of(&bytes)).await.unwrap();
+        assert!(read.as_ref() == Some(&bytes));
+    }
+    for bytes in refused.iter().filter(|bytes| bytes.len() > 100_000) {
+        assert_eq!(store.by_digest(&repository, Sha256Digest::of(bytes)).await.unwrap(), None);
+    }
+    assert_sound(&*store).await;
+}
+
 /// A closed store answers nothing more, and can be closed again.
 pub async fn closed(place: &dyn Place) {
     let store = place.open().await;
