@@ -1,7 +1,7 @@
 //! The one thread that writes. It takes whatever waits, decides each commit against the
 //! state before it, writes all of them as one group with one sync, and only then lets
-//! anybody see them. While more commits are being made ready than it has, it waits a moment
-//! for them; it never waits for nothing.
+//! anybody see them. While more than a few commits are being made ready, it waits a moment for
+//! them; it never waits for nothing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,6 +36,9 @@ const GROUP: usize = 256;
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 /// Longest wait for commits that are being made ready: what a few dozen take on two cores.
 const LINGER: Duration = Duration::from_millis(8);
+/// A group waits for others while there are more than one of them for so many that it has: what a
+/// sync for them alone would cost is more than what those that are ready lose.
+const FEW: usize = 4;
 /// How often the wait looks whether those commits were given up.
 const GLANCE: Duration = Duration::from_micros(500);
 
@@ -126,7 +129,8 @@ impl Committer {
                 return Some(next);
             }
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.announced.load(Ordering::Relaxed) <= ready {
+            let coming = self.announced.load(Ordering::Relaxed);
+            if left.is_zero() || coming.saturating_mul(FEW) <= ready {
                 return None;
             }
             match queue.recv_timeout(left.min(GLANCE)) {
