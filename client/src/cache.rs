@@ -20,6 +20,7 @@ use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::home::{self, Existing};
+use crate::pins::PinnedRoot;
 
 /// Longest name of a file or folder that every file system takes, with room for an ending.
 const NAME_BYTES: usize = 200;
@@ -68,7 +69,27 @@ impl Cache {
     /// # Errors
     /// It cannot be made, or another program keeps it for two minutes.
     pub async fn open(&self, repository: &RepositoryName) -> Result<RepositoryCache, CacheError> {
-        let folder = self.folder.join(file_name(repository.as_str()));
+        self.open_folder(&file_name(repository.as_str())).await
+    }
+
+    /// The same for what is trusted by `pin` alone, which this home does not hold. What was accepted
+    /// by one pin is no bound for what another leads to; in one folder, each would make the other
+    /// forget its own, and so let a server take the repository back.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub async fn open_by(
+        &self,
+        repository: &RepositoryName,
+        pin: &PinnedRoot,
+    ) -> Result<RepositoryCache, CacheError> {
+        // No name of a repository has a line break.
+        let both = format!("{repository}\n{pin}");
+        self.open_folder(&format!("%-{}", Sha256Digest::of(both.as_bytes()))).await
+    }
+
+    async fn open_folder(&self, name: &str) -> Result<RepositoryCache, CacheError> {
+        let folder = self.folder.join(name);
         let failed = |error: io::Error| CacheError::Io { path: folder.clone(), reason: error.to_string() };
         home::create_folder(&folder).map_err(failed)?;
         let path = folder.join("lock");

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use bulla_keys_schema::names::RepositoryName;
+use bulla_keys_schema::names::{ImageRef, RepositoryName};
 use bulla_keys_schema::policy::PolicyName;
 use reqwest::Url;
 use serde::{Deserialize, Deserializer};
@@ -43,7 +43,7 @@ pub struct ConfigFile {
 #[serde(deny_unknown_fields)]
 pub struct MachinePolicy {
     /// The repository that it is published in.
-    #[serde(deserialize_with = "parsed")]
+    #[serde(deserialize_with = "repository")]
     pub repository: RepositoryName,
     /// Its name there.
     #[serde(default, deserialize_with = "parsed")]
@@ -194,6 +194,16 @@ fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(input: D) ->
     String::deserialize(input)?.parse().map_err(serde::de::Error::custom)
 }
 
+/// A repository by its full name. The command line completes short ones; here one would be taken for another.
+fn repository<'de, D: Deserializer<'de>>(input: D) -> Result<RepositoryName, D::Error> {
+    let name: RepositoryName = parsed(input)?;
+    let image: ImageRef = name.as_str().parse().map_err(serde::de::Error::custom)?;
+    if *image.repository() == name {
+        return Ok(name);
+    }
+    Err(serde::de::Error::custom(format_args!("{name} is not its full name: {}", image.repository())))
+}
+
 /// A TOML error as one line: where, then what.
 pub(crate) fn one_line(error: &toml::de::Error) -> String {
     error.message().replace('\n', " ")
@@ -258,6 +268,8 @@ mod tests {
             "server =",
             "[policy]",
             "[policy]\nrepository = 'r.example.com/../policy'",
+            "[policy]\nrepository = 'busybox'",
+            "[policy]\nrepository = 'R.example.com/policy'",
             "[policy]\nrepository = 'r.example.com/policy'\nname = '../x'",
             "[policy]\nrepository = 'r.example.com/policy'\nlocal-override = true",
             "[policy]\nrepository = 'r.example.com/policy'\nlocal_overide = true",

@@ -77,6 +77,8 @@ pub struct Settings {
     args: GlobalArgs,
     file: ConfigFile,
     home: Home,
+    /// The server that a policy names.
+    by_policy: Option<ServerUrl>,
 }
 
 impl Settings {
@@ -94,7 +96,7 @@ impl Settings {
         };
         let home = Home::new(folder);
         let file = ConfigFile::load(&home.config())?;
-        Ok(Self { args, file, home })
+        Ok(Self { args, file, home, by_policy: None })
     }
 
     /// The user's folder.
@@ -191,9 +193,7 @@ impl Settings {
         repository: &RepositoryName,
         server: Option<ServerUrl>,
     ) -> anyhow::Result<World> {
-        let mut settings = self.clone();
-        settings.file.server = server.or(settings.file.server);
-        settings.world(repository)
+        Self { by_policy: server, ..self.clone() }.world(repository)
     }
 
     /// What is known of `repository` without asking anybody.
@@ -225,19 +225,21 @@ impl Settings {
         })
     }
 
-    /// The server that was named, else the pinned one, else the configured one.
+    /// The server that was named, else the pinned one, else that of the policy, else the configured
+    /// one. The token is for those that whoever uses this home has named: else whoever writes a policy
+    /// would get everybody's.
     fn server(&self, repository: &RepositoryName, mode: Mode) -> anyhow::Result<Box<dyn TrustServer>> {
-        let pinned = match &self.args.server {
-            Some(_) => None,
-            None => {
-                Pins::load(&self.home)?.find(repository).and_then(|pin| pin.server.as_ref()?.parse().ok())
-            }
-        };
-        let Some(url) = self.args.server.clone().or(pinned).or_else(|| self.file.server.clone()) else {
+        let pins = Pins::load(&self.home)?;
+        let pinned = || pins.find(repository).and_then(|pin| pin.server.as_ref()?.parse::<ServerUrl>().ok());
+        let own = self.args.server.clone().or_else(pinned);
+        let is_trusted =
+            |url: &ServerUrl| own.as_ref() == Some(url) || self.file.server.as_ref() == Some(url);
+        let named = own.clone().or_else(|| self.by_policy.clone()).or_else(|| self.file.server.clone());
+        let Some(url) = named else {
             return Ok(Box::new(NoServer));
         };
         let ca = read_certificates(self.args.ca_cert.as_ref().or(self.file.ca_cert.as_ref()))?;
-        let token = std::env::var_os(TOKEN).filter(|token| !token.is_empty());
+        let token = std::env::var_os(TOKEN).filter(|token| !token.is_empty() && is_trusted(&url));
         let token = token.map(OsString::into_string).transpose();
         let token = token.map_err(|_| InvalidConnection::Token)?.map(Zeroizing::new);
         let connection = Connection::new(url, ca.as_deref(), token, Patience::default())?;

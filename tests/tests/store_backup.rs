@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bulla_keys_schema::dialect::Dialect;
+use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::request::RequestId;
 use bulla_server::store::embedded::{
-    BackupError, EmbeddedStore, Options, RestoreError, backup, default_mark, restore, verify_backup,
+    BackupError, EmbeddedStore, OpenError, Options, RestoreError, backup, default_mark, restore,
+    verify_backup,
 };
 use bulla_server::store::{
     Closed, Closing, HeadToken, LastVersions, NewRequest, Publication, PublishError, RequestState,
@@ -152,6 +154,78 @@ async fn damaged_backups_are_refused_before_anything_is_put_in_place() {
     verify_backup(&out).unwrap();
 }
 
+/// A manifest is as foreign as the rest: it names the files of a backup, all and no others.
+#[tokio::test]
+async fn manifests_that_name_other_files_are_refused() {
+    let folders = Folders::new();
+    let (data, out, there) = (folders.at("data"), folders.at("out"), folders.at("there"));
+    publish(&data, "example.com/a", 1..=60).await;
+    backup(&data, &out).unwrap();
+    fs::write(folders.at("evil"), "evil").unwrap();
+    let path = out.join("MANIFEST.json");
+    let whole = fs::read(&path).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&whole).unwrap();
+    let segments = manifest["files"].as_object().unwrap().len() - 2;
+    assert!(segments > 1, "{manifest}");
+    let digest = serde_json::json!(Sha256Digest::of(b"evil").to_string());
+    let absolute = folders.at("evil").display().to_string();
+    let mut refused = Vec::new();
+    for name in ["../evil", "journal/../../evil", &absolute] {
+        let mut more = manifest.clone();
+        more["files"][name] = digest.clone();
+        refused.push(more);
+    }
+    let mut empty = manifest.clone();
+    empty["files"] = serde_json::json!({});
+    refused.push(empty);
+    for name in ["FORMAT", "store-id", "journal/000000000001.log", "journal/000000000002.log"] {
+        let mut less = manifest.clone();
+        less["files"].as_object_mut().unwrap().remove(name).expect(name);
+        refused.push(less);
+    }
+    for manifest in refused {
+        fs::write(&path, manifest.to_string()).unwrap();
+        let verified = verify_backup(&out);
+        assert!(matches!(verified, Err(BackupError::Damaged { .. })), "{verified:?}: {manifest}");
+        let restored = restore(&out, &there, &options());
+        let is_damaged = matches!(restored, Err(RestoreError::Backup(BackupError::Damaged { .. })));
+        assert!(is_damaged, "{restored:?}: {manifest}");
+        assert!(backup(&data, &out).is_err(), "{manifest}");
+        let mut found: Vec<_> =
+            fs::read_dir(folders.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        found.sort();
+        assert_eq!(found, ["data", "data.high-water", "evil", "out"], "{manifest}");
+    }
+    fs::write(&path, whole).unwrap();
+    restore(&out, &there, &options()).unwrap();
+}
+
+/// However the folder is named, the mark stands beside it, and going back is noticed.
+#[tokio::test]
+async fn a_folder_named_with_a_slash_is_watched_too() {
+    let folders = Folders::new();
+    let (data, out) = (folders.at("data"), folders.at("out"));
+    let slash = folders.at("data/");
+    let dot = folders.at("data/journal/..");
+    publish(&slash, "example.com/a", 1..=3).await;
+    backup(&slash, &out).unwrap();
+    publish(&dot, "example.com/a", 4..=5).await;
+    assert!(folders.at("data.high-water").exists() && !data.join(".high-water").exists());
+    fs::remove_dir_all(&data).unwrap();
+    let back = restore(&out, &slash, &options()).unwrap().went_back.expect("noticed");
+    assert_eq!((back.mark.0, back.position.0), (5, 3));
+    assert!(EmbeddedStore::open(&dot, &options()).unwrap().went_back().is_some());
+    // A mark that an earlier version left inside may know more than anything else.
+    for inside in [".high-water", "..high-water"].map(|name| data.join(name)) {
+        fs::rename(folders.at("data.high-water"), &inside).unwrap();
+        let refused = EmbeddedStore::open(&slash, &options());
+        let Err(OpenError::MarkInside { found, place }) = refused else { panic!("{refused:?}") };
+        assert_eq!((&found, &place), (&inside, &folders.at("data.high-water")));
+        fs::rename(found, place).unwrap();
+        assert!(EmbeddedStore::open(&slash, &options()).unwrap().went_back().is_some());
+    }
+}
+
 fn list_files(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -203,7 +277,7 @@ async fn another_history_is_noticed() {
     publish(&fork, "example.com/b", 1..=4).await;
     let foreign = backup(&fork, &out);
     assert!(matches!(foreign, Err(BackupError::Foreign { .. })), "{foreign:?}");
-    let mark = Options { high_water: Some(default_mark(&data)), ..options() };
+    let mark = Options { high_water: Some(default_mark(&data).unwrap()), ..options() };
     let store = EmbeddedStore::open(&fork, &mark).unwrap();
     assert!(store.went_back().is_some());
     drop(store);

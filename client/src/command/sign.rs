@@ -7,7 +7,6 @@ use std::str::FromStr;
 use bulla_keys_schema::key::KeyName;
 use bulla_keys_schema::metadata::Platform;
 use bulla_keys_schema::names::{ImageRef, SignerName};
-use bulla_keys_schema::policy::Policy;
 
 use super::asking::{self, Asking};
 use super::{Context, PlatformAlone, policy, say_dry_run, warn_expired};
@@ -85,13 +84,8 @@ impl Args {
             return self.run_in_registry(context).await;
         }
         let required = self.required(context).await?;
-        let named = required.iter().flat_map(|required| &required.policies);
-        // Of several policies, one that names the server speaks for all.
-        let names_server = |policy: &&Policy| {
-            policy.trust_of(self.image.repository()).is_some_and(|trust| trust.server.is_some())
-        };
-        let policy = named.into_iter().find(names_server);
-        let world = policy::world(context, self.image.repository(), policy)?;
+        // Never the server that a policy names: who writes a policy does not say where is published.
+        let world = context.settings.world(self.image.repository())?;
         let request = Request {
             image: self.image,
             size: self.size,

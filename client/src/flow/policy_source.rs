@@ -79,9 +79,7 @@ async fn find(ports: Ports<'_>, source: &PolicySource) -> Result<FoundPolicy, Un
             known.map_or(Unusable::NotPublished, |known| Unusable::Withdrawn { version: known.version })
         );
     };
-    if !speaks_for_policies(&listed.role, repository.targets()) {
-        return Err(Unusable::Role { role: listed.role });
-    }
+    require_role(&repository, &path, &listed).await?;
     let bytes = bytes(&repository, &path, &listed.info).await?;
     let published = PublishedPolicy::read(&bytes)?;
     UsedPolicies::raise(ports.home, name, policy, published.edition)?;
@@ -94,6 +92,24 @@ async fn find(ports: Ports<'_>, source: &PolicySource) -> Result<FoundPolicy, Un
         valid_until: listed.expires,
         offline: repository.session().offline().map(ToString::to_string),
     })
+}
+
+/// Demands that a role lists it that the admin lets speak for policies alone, and that it does so under
+/// the keys that the admin gave it: a role that delegates further could use the same name for its own.
+async fn require_role(
+    repository: &Repository<'_>,
+    path: &TargetPath,
+    listed: &Listed,
+) -> Result<(), Unusable> {
+    let refused = || Unusable::Role { role: listed.role.clone() };
+    if !speaks_for_policies(&listed.role, repository.targets()) {
+        return Err(refused());
+    }
+    let RoleName::Delegated(name) = &listed.role else { return Ok(()) };
+    let delegation = repository.targets().delegation(name).ok_or_else(refused)?;
+    let document = repository.role(delegation).await?;
+    let entry = document.payload().targets.get(path.as_str());
+    entry.filter(|entry| **entry == listed.info).map(|_| ()).ok_or_else(refused)
 }
 
 /// Servers of legacy repositories keep no bytes of targets. The pin says which ones are: nobody is asked.

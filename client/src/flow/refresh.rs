@@ -111,13 +111,19 @@ impl<'a> Session<'a> {
         also: Option<&Pin>,
     ) -> Result<Self, RefreshError> {
         let pins = Pins::load(ports.home)?;
-        let mut pins = pins.find(repository).into_iter().chain(also).cloned();
+        let own = pins.find(repository);
+        let is_own = own.is_some();
+        let mut pins = own.into_iter().chain(also).cloned();
         let pinned = pins.next().ok_or_else(|| RefreshError::NotPinned { repository: repository.clone() })?;
         let also = pins.next().filter(|also| *also != pinned);
         if also.as_ref().is_some_and(|also| also.mode != pinned.mode) {
             return Err(RefreshError::PinsDiffer { repository: repository.clone(), mode: pinned.mode });
         }
-        let cache = Cache::new(ports.home.cache()).open(repository).await?;
+        let cache = Cache::new(ports.home.cache());
+        let cache = match is_own {
+            true => cache.open(repository).await?,
+            false => cache.open_by(repository, &pinned.root).await?,
+        };
         // After the lock: the time of a run that waited is later than that of the run before.
         let now = ports.clock.now();
         let stored = cache.load()?;

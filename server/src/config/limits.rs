@@ -27,7 +27,8 @@ pub struct LimitsConfig {
     pub total_body_bytes: usize,
     /// Bytes of target files that are read and compared at the same time, before the first byte of
     /// them is sent; those up to 64 KiB are not counted. Default 256 MiB. Who does not fit waits, for
-    /// `request_time` at most. Nothing of it is held while a client takes the file, however slowly.
+    /// `request_time` at most. While a client takes the file, however slowly, one piece of 32 KiB of
+    /// it is held, which is not counted here.
     pub total_target_bytes: usize,
     /// Parts of one publish. Default 64.
     pub parts: usize,

@@ -6,6 +6,7 @@
 use std::io::{self, Read};
 
 use axum::body::Body;
+use bulla_keys_schema::digest::Sha256Digest;
 use bytes::Bytes;
 use futures_util::stream;
 
@@ -14,11 +15,14 @@ const PIECE: usize = 32 * 1024;
 
 type Content = Box<dyn Read + Send>;
 
-/// A body of what `content` gives. An error ends it, and then it is shorter than was told.
-pub(super) fn body(content: Content) -> Body {
-    Body::from_stream(stream::try_unfold(content, |content| async {
-        let read = tokio::task::spawn_blocking(move || next(content));
-        let (piece, content) = read.await.map_err(io::Error::other)??;
+/// A body of what `content`, the value of this digest, gives. An error ends it, and then it is
+/// shorter than was told; only the log can say why, because the status was sent long before.
+pub(super) fn body(content: Content, digest: Sha256Digest) -> Body {
+    Body::from_stream(stream::try_unfold(content, move |content| async move {
+        let read = tokio::task::spawn_blocking(move || next(content)).await;
+        let (piece, content) = read.map_err(io::Error::other).flatten().inspect_err(|error| {
+            tracing::error!(%digest, %error, "a stored value broke off while it was sent");
+        })?;
         Ok::<_, io::Error>((!piece.is_empty()).then_some((piece, content)))
     }))
 }
@@ -33,6 +37,7 @@ fn next(mut content: Content) -> io::Result<(Bytes, Content)> {
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
+    use std::sync::Arc;
 
     use futures_util::StreamExt as _;
 
@@ -50,7 +55,8 @@ mod tests {
     #[tokio::test]
     async fn all_comes_in_pieces() {
         let value: Vec<u8> = (0..100_000_u32).flat_map(u32::to_be_bytes).collect();
-        let mut parts = body(Box::new(Cursor::new(value.clone()))).into_data_stream();
+        let mut parts =
+            body(Box::new(Cursor::new(value.clone())), Sha256Digest::of(&value)).into_data_stream();
         let mut taken = Vec::new();
         while let Some(part) = parts.next().await {
             let part = part.unwrap();
@@ -62,10 +68,16 @@ mod tests {
 
     #[tokio::test]
     async fn no_short_body_looks_whole() {
+        let log = Arc::new(tempfile::NamedTempFile::new().unwrap());
+        let subscriber = tracing_subscriber::fmt().with_writer(Arc::new(log.reopen().unwrap())).finish();
+        let _logged = tracing::subscriber::set_default(subscriber);
+        let digest = Sha256Digest::of(b"a value");
         let content = Cursor::new(vec![b'x'; PIECE]).chain(Broken);
-        let mut parts = body(Box::new(content)).into_data_stream();
+        let mut parts = body(Box::new(content), digest).into_data_stream();
         assert_eq!(parts.next().await.unwrap().unwrap().len(), PIECE);
         assert!(parts.next().await.unwrap().is_err());
         assert!(parts.next().await.is_none());
+        let said = std::fs::read_to_string(log.path()).unwrap();
+        assert_eq!(said.matches(&digest.to_string()).count(), 1, "{said}");
     }
 }

@@ -155,7 +155,7 @@ async fn target(
                 let Some(found) = open(app, repository, digest, packed, memory).await? else { continue };
                 let body = match found.content {
                     Content::Whole(bytes) => Body::from(bytes),
-                    Content::Pieces(content) => pieces::body(content),
+                    Content::Pieces(content) => pieces::body(content, digest),
                 };
                 let mut response =
                     document::write_stored(body, found.is_gzip, &digest, BYTES, immutable(app));

@@ -262,8 +262,9 @@ impl OpenedValue {
 pub enum Content {
     /// All of them.
     Whole(Bytes),
-    /// Read as they are asked for, which blocks. Between two reads no file is open and none of
-    /// the bytes are in memory. They are compared with what was found when the value was opened:
+    /// Read as they are asked for, which blocks. Between two reads no file is open, and of
+    /// the bytes only those are in memory that were read and not sent yet: a piece of 32 KiB for
+    /// each client that stalls. They are compared with what was found when the value was opened:
     /// in place of the last ones of a value that was changed since then stands an error.
     Pieces(Box<dyn Read + Send>),
 }

@@ -73,7 +73,8 @@ pub(super) fn passphrase(error: &PassphraseError) -> Explained {
         PassphraseError::OpenToOthers { path, .. } => (
             Exit::Configuration,
             hint(&format!(
-                "close it, and change the passphrase if others saw it: chmod 600 {}",
+                "close it, and change the passphrase if others saw it: chmod 600 {0}; where it cannot be \
+                 closed: cat {0} | bulla ... --passphrase-file /dev/stdin",
                 path.display()
             )),
         ),

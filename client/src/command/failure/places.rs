@@ -36,7 +36,11 @@ pub(super) fn server(error: &TrustServerError) -> Explained {
         ),
         TrustServerError::Unauthorised { right, .. } => (
             Exit::Unauthorised,
-            hint(&format!("put a valid token into BULLA_TOKEN, made with: {}", token("SCOPE", *right))),
+            hint(&format!(
+                "put a valid token into BULLA_TOKEN, made with: {}; a server that only a policy names gets none: \
+                 name it with --server",
+                token("SCOPE", *right)
+            )),
         ),
         TrustServerError::Unavailable { .. } => (Exit::Unreachable, hint("try again later")),
         TrustServerError::Unexpected { .. } => (Exit::Unreachable, hint("check --server")),

@@ -14,7 +14,7 @@ pub(super) use asked::{KeyAlone, NoPolicy, NoSource as NoPolicySource, published
 pub(super) use file::{PolicyReason, UnusablePolicy, load};
 pub(super) use import::{ImportReason, UnusableImport};
 pub(super) use test::UnusableTests;
-pub(super) use verdict::{ByPolicy, end, refused, world};
+pub(super) use verdict::{ByPolicy, end, refused};
 
 use super::Context;
 

@@ -118,7 +118,7 @@ fn without_policy(context: &Context, error: &anyhow::Error, image: &ImageRef) ->
 }
 
 /// The world, with the server that the policy names as the default.
-pub(in crate::command) fn world(
+fn world(
     context: &Context,
     repository: &RepositoryName,
     policy: Option<&Policy>,

@@ -364,7 +364,8 @@ impl Plan<'_> {
             return Fate::Known;
         }
         let other = digests.iter().flatten().find(|known| **known != Some(digest));
-        let is_listed = digests.iter().flatten().any(|known| *known == Some(digest));
+        // The last one is what everybody resolves tags by: after a revocation a signer may still list it.
+        let is_listed = digests.last() == Some(&Some(Some(digest)));
         let is_forgetful = self.state.root().dialect() == Dialect::Notary1;
         match other {
             Some(signed) if !self.request.moves => Fate::Refused(Refusal::Moved { signed: *signed }),

@@ -216,7 +216,8 @@ pub(super) fn read_file(folder: &Path, name: &str, end: &Cursor) -> Result<Vec<u
 /// Reads the manifest of a backup.
 ///
 /// # Errors
-/// [`BackupError::NotABackup`], [`BackupError::Unfinished`], or it cannot be read.
+/// [`BackupError::NotABackup`], [`BackupError::Unfinished`], [`BackupError::Damaged`] if it names
+/// other files than a backup has, or it cannot be read.
 pub(super) fn read_manifest(folder: &Path) -> Result<(Manifest, Cursor), BackupError> {
     let path = folder.join(MANIFEST);
     let not = |what: &str| BackupError::NotABackup { path: folder.to_owned(), what: what.to_owned() };
@@ -233,12 +234,24 @@ pub(super) fn read_manifest(folder: &Path) -> Result<(Manifest, Cursor), BackupE
         return Err(not("its manifest has another format"));
     }
     let cursor = manifest.cursor.parse().ok_or_else(|| not("its manifest names no place in a journal"))?;
+    // They are joined to folders: another name could lead out of both, and without one of these
+    // something else than the backup would be restored.
+    if !names(&cursor).eq(files(&manifest)) {
+        let what = "its manifest names other files than FORMAT, store-id and its journal".to_owned();
+        return Err(BackupError::Damaged { path: folder.to_owned(), what });
+    }
     Ok((manifest, cursor))
 }
 
 /// The files of a backup that its manifest names.
 pub(super) fn files(manifest: &Manifest) -> impl Iterator<Item = &str> {
     manifest.files.keys().map(String::as_str)
+}
+
+/// The files of a backup that ends at `end`, but for the long values, in the order of a manifest.
+fn names(end: &Cursor) -> impl Iterator<Item = String> {
+    let journal = (1..=end.end.segment).map(|segment| format!("journal/{}", segment_name(segment)));
+    ["FORMAT".to_owned()].into_iter().chain(journal).chain(["store-id".to_owned()])
 }
 
 /// Where an earlier backup in `out` ends; `None` if `out` is empty or absent.
@@ -319,10 +332,8 @@ fn copy_journal(source: &Segments, target: &Layout, from: Cursor, end: Cursor) -
 }
 
 fn write_manifest(target: &Layout, store_id: String, end: Cursor) -> Result<(), BackupError> {
-    let mut names = vec!["FORMAT".to_owned(), "store-id".to_owned()];
-    names.extend((1..=end.end.segment).map(|segment| format!("journal/{}", segment_name(segment))));
     let mut files = BTreeMap::new();
-    for name in names {
+    for name in names(&end) {
         let path = target.root.join(&name);
         let bytes = fs::read(&path).map_err(at("read", &path))?;
         files.insert(name, Sha256Digest::of(&bytes).to_string());

@@ -235,11 +235,6 @@ impl Blobs {
     /// left to do after the first.
     fn make_durable(&self, folder: &Path) -> Result<(), StoreError> {
         sync_folder(folder)?;
-        self.make_way_durable(folder)
-    }
-
-    /// Makes the names durable that lead to `ab/cd`, once per process.
-    fn make_way_durable(&self, folder: &Path) -> Result<(), StoreError> {
         let lock = || self.durable.lock().unwrap_or_else(PoisonError::into_inner);
         if lock().contains(folder) {
             return Ok(());

@@ -55,6 +55,19 @@ pub enum OpenError {
         /// The first line of its format mark.
         found: String,
     },
+    /// The high-water mark lies where an earlier version put it for a folder that was named
+    /// `DIR/` or `.`: in the folder, with which it goes back.
+    #[error(
+        "the high-water mark {} is inside the store and would go back in time with it\nhint: mv -n {0} {}, and if there is one already, keep the one with the higher `seq`",
+        found.display(),
+        place.display()
+    )]
+    MarkInside {
+        /// Where it is.
+        found: PathBuf,
+        /// Where it belongs.
+        place: PathBuf,
+    },
     /// Its records are damaged or cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -182,7 +195,7 @@ impl Layout {
 /// # Errors
 /// The file cannot be written. A failed sync ends the process (G9).
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let beside = beside(path, "tmp");
+    let beside = beside(path, "tmp")?;
     let mut file = File::create(&beside).map_err(at("create", &beside))?;
     file.write_all(bytes).map_err(at("write", &beside))?;
     sync_data(&file, &beside);
@@ -221,12 +234,32 @@ pub(super) fn fatal(what: &str, path: &Path, error: &dyn std::fmt::Display) -> !
     std::process::abort()
 }
 
-/// `<path>.<suffix>`, in the same folder.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
+/// `<path>.<suffix>`, in the same folder, which is never `path` itself.
+///
+/// # Errors
+/// As [`named`].
+pub(super) fn beside(path: &Path, suffix: &str) -> Result<PathBuf, StoreError> {
+    let mut name = named(path)?.into_os_string();
     name.push(".");
     name.push(suffix);
-    PathBuf::from(name)
+    Ok(PathBuf::from(name))
+}
+
+/// The same place as a path that ends in a name, without a slash behind it: what is appended to
+/// `dir/` or `.` would lie in the folder.
+///
+/// # Errors
+/// `path` is the root of the file system, or ends in `.` or `..` and cannot be found.
+pub(super) fn named(path: &Path) -> Result<PathBuf, StoreError> {
+    let named = match path.file_name() {
+        Some(_) => path.components().collect(),
+        None => fs::canonicalize(path).map_err(at("find", path))?,
+    };
+    if named.file_name().is_none() {
+        let source = io::Error::new(io::ErrorKind::InvalidInput, "nothing can stand beside it");
+        return Err(at("use", path)(source));
+    }
+    Ok(named)
 }
 
 /// Names the act and the file in an error of the system.
@@ -241,4 +274,32 @@ pub(super) fn read_short(path: &Path) -> Result<String, StoreError> {
     let file = File::open(path).map_err(at("open", path))?;
     file.take(4_096).read_to_string(&mut text).map_err(at("read", path))?;
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beside_a_folder_is_never_in_it() {
+        for path in ["a/b", "a/b/", "a/b//", "a/b/.", "a/b/./"] {
+            assert_eq!(beside(Path::new(path), "x").unwrap(), Path::new("a/b.x"), "{path}");
+        }
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+        let mut name = here.file_name().unwrap().to_owned();
+        name.push(".x");
+        for path in [".", "./", "./."] {
+            assert_eq!(beside(Path::new(path), "x").unwrap(), here.with_file_name(&name), "{path}");
+        }
+        let folder = tempfile::TempDir::new().unwrap();
+        let (data, inner) = (folder.path().join("data"), folder.path().join("data/inner"));
+        fs::create_dir_all(&inner).unwrap();
+        let place = folder.path().canonicalize().unwrap().join("data.x");
+        assert_eq!(beside(&inner.join(".."), "x").unwrap(), place);
+        assert_eq!(beside(&inner.join("../"), "x").unwrap(), place);
+        assert!(beside(&data.join("absent/.."), "x").is_err());
+        for path in ["/", "//", "/.", "/.."] {
+            assert!(beside(Path::new(path), "x").is_err(), "{path}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Cursor, CursorText, Segments};
-use super::layout::{at, beside, write_whole};
+use super::layout::{OpenError, at, beside, write_whole};
 use crate::store::{Position, StoreError};
 
 /// The file of a mark.
@@ -38,9 +38,28 @@ struct Text {
 }
 
 /// Where the mark is kept if nothing else is said: beside the folder, `<data>.high-water`.
-#[must_use]
-pub fn default_mark(data: &Path) -> PathBuf {
+///
+/// # Errors
+/// Nothing can stand beside `data`, or it is named by `.` or `..` and cannot be found.
+pub fn default_mark(data: &Path) -> Result<PathBuf, StoreError> {
     beside(data, "high-water")
+}
+
+/// The file of the mark: `said`, or the default.
+///
+/// # Errors
+/// As [`default_mark`], or a mark of an earlier version is inside `data`: it may be the only one
+/// that knows how far the store had come.
+pub(super) fn place(data: &Path, said: Option<&Path>) -> Result<PathBuf, OpenError> {
+    if let Some(said) = said {
+        return Ok(said.to_owned());
+    }
+    let place = default_mark(data)?;
+    // What was appended to `data/`, and to `data/.`.
+    match [".high-water", "..high-water"].map(|name| data.join(name)).into_iter().find(|path| path.exists()) {
+        Some(found) => Err(OpenError::MarkInside { found, place }),
+        None => Ok(place),
+    }
 }
 
 impl Mark {

@@ -20,7 +20,7 @@ use super::heads::{Current, Heads};
 use super::index::{Index, Writes, guarded};
 use super::journal::{Cursor, Segments, Writer};
 use super::layout::{Layout, OpenError, at, beside, sync_folder};
-use super::mark::{Mark, WentBack, default_mark};
+use super::mark::{self, Mark, WentBack};
 use super::rows::{self, HeadRow, KeysRow, OperationRow, RequestRow, Row, StateRow, ValueRow};
 use super::shared::{Shared, decode, read_record, read_value};
 use super::walk::{Walker, expect_all_segments};
@@ -44,6 +44,7 @@ pub(super) struct Opened {
 /// [`OpenError`]; nothing was changed then but an unfinished group that was cut off.
 pub(super) fn open(layout: Layout, options: &Options) -> Result<Opened, OpenError> {
     let lock = layout.lock()?;
+    let mark_file = mark::place(&layout.root, options.high_water.as_deref())?;
     layout.prepare()?;
     let store_id = layout.identify()?;
     layout.upgrade()?;
@@ -52,8 +53,7 @@ pub(super) fn open(layout: Layout, options: &Options) -> Result<Opened, OpenErro
     blobs.clear_temporary()?;
     let found = checkpoint::read(&layout)?;
     let end = find_end(&segments, found)?;
-    let mark =
-        Mark::new(options.high_water.clone().unwrap_or_else(|| default_mark(&layout.root)), store_id.clone());
+    let mark = Mark::new(mark_file, store_id.clone());
     let went_back = if options.accept_loss { None } else { mark.compare(&segments, &end)? };
     let source = Source { segments: &segments, blobs: &blobs, store_id: &store_id };
     let (index, heads, progress) = source.index(&layout, found, end.seq)?;
@@ -109,7 +109,7 @@ impl Source<'_> {
                 }
             }
         }
-        let aside = beside(&folder, "damaged");
+        let aside = beside(&folder, "damaged")?;
         remove_folder(&aside)?;
         if folder.exists() {
             fs::rename(&folder, &aside).map_err(at("rename", &folder))?;

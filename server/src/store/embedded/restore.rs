@@ -11,7 +11,7 @@ use super::blobs::Blobs;
 use super::codec::Place;
 use super::frame::Seal;
 use super::journal::{Cursor, Segments};
-use super::layout::{Layout, OpenError, at, beside, sync_folder, write_whole};
+use super::layout::{Layout, OpenError, at, beside, named, sync_folder, write_whole};
 use super::mark::WentBack;
 use super::shared::decode;
 use super::walk::Walker;
@@ -39,6 +39,15 @@ pub enum RestoreError {
         /// The folder.
         path: PathBuf,
     },
+    /// What was put in place is not what the backup's manifest says.
+    #[error(
+        "the store restored into {} is not the one that the manifest of its backup names\nhint: remove it and restore another backup",
+        path.display()
+    )]
+    Differs {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A file cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -55,12 +64,20 @@ pub enum RestoreError {
 /// [`RestoreError`]; `data` is as before then, unless the restored store did not open.
 pub fn restore(backup: &Path, data: &Path, options: &Options) -> Result<Restored, RestoreError> {
     let report = verify_backup(backup)?;
+    let data = &named(data)?;
     let in_place = options.accept_loss && Layout::new(data).identify().is_ok_and(|id| id == report.store_id);
+    let mut end = None;
     if !in_place {
         expect_empty(data)?;
-        put_in_place(backup, data)?;
+        end = Some(put_in_place(backup, data)?);
     }
     let store = EmbeddedStore::open(data, options)?;
+    if let Some(end) = end {
+        let shared = store.running()?.shared;
+        if shared.store_id != report.store_id || shared.progress().cursor != end {
+            return Err(RestoreError::Differs { path: data.to_owned() });
+        }
+    }
     let went_back = store.went_back().cloned();
     Ok(Restored { backup: report, went_back })
 }
@@ -73,8 +90,9 @@ fn expect_empty(data: &Path) -> Result<(), RestoreError> {
     if is_empty { Ok(()) } else { Err(RestoreError::NotEmpty { path: data.to_owned() }) }
 }
 
-fn put_in_place(backup: &Path, data: &Path) -> Result<(), RestoreError> {
-    let building = beside(data, "restoring");
+/// Returns where the restored journal has to end.
+fn put_in_place(backup: &Path, data: &Path) -> Result<Cursor, RestoreError> {
+    let building = beside(data, "restoring")?;
     if building.exists() {
         // Left over by a restore that was interrupted.
         fs::remove_dir_all(&building).map_err(at("remove", &building))?;
@@ -106,5 +124,5 @@ fn put_in_place(backup: &Path, data: &Path) -> Result<(), RestoreError> {
     }
     fs::rename(&building, data).map_err(at("rename", &building))?;
     sync_folder(data.parent().unwrap_or_else(|| Path::new("/")))?;
-    Ok(())
+    Ok(end)
 }
