@@ -20,7 +20,6 @@ use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::home::{self, Existing};
-use crate::pins::PinnedRoot;
 
 /// Longest name of a file or folder that every file system takes, with room for an ending.
 const NAME_BYTES: usize = 200;
@@ -72,7 +71,7 @@ impl Cache {
         self.open_folder(&file_name(repository.as_str())).await
     }
 
-    /// The same for what is trusted by `pin` alone, which this home does not hold. What was accepted
+    /// The same for what is trusted by `pin` alone, a text that no other pin has, which this home does not hold. What was accepted
     /// by one pin is no bound for what another leads to; in one folder, each would make the other
     /// forget its own, and so let a server take the repository back.
     ///
@@ -81,7 +80,7 @@ impl Cache {
     pub async fn open_by(
         &self,
         repository: &RepositoryName,
-        pin: &PinnedRoot,
+        pin: &str,
     ) -> Result<RepositoryCache, CacheError> {
         // No name of a repository has a line break.
         let both = format!("{repository}\n{pin}");

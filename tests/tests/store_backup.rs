@@ -159,7 +159,9 @@ async fn damaged_backups_are_refused_before_anything_is_put_in_place() {
 async fn manifests_that_name_other_files_are_refused() {
     let folders = Folders::new();
     let (data, out, there) = (folders.at("data"), folders.at("out"), folders.at("there"));
-    publish(&data, "example.com/a", 1..=60).await;
+    let store = EmbeddedStore::open(&data, &Options { segment_bytes: 16 * 1024, ..options() }).unwrap();
+    publish_run(&store, &name("example.com/a"), None, 1..=30, SHAPE).await;
+    store.close().await.unwrap();
     backup(&data, &out).unwrap();
     fs::write(folders.at("evil"), "evil").unwrap();
     let path = out.join("MANIFEST.json");

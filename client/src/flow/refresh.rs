@@ -122,7 +122,7 @@ impl<'a> Session<'a> {
         let cache = Cache::new(ports.home.cache());
         let cache = match is_own {
             true => cache.open(repository).await?,
-            false => cache.open_by(repository, &pinned.root).await?,
+            false => cache.open_by(repository, &pinned.root.to_string()).await?,
         };
         // After the lock: the time of a run that waited is later than that of the run before.
         let now = ports.clock.now();

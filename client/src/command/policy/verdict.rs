@@ -118,11 +118,7 @@ fn without_policy(context: &Context, error: &anyhow::Error, image: &ImageRef) ->
 }
 
 /// The world, with the server that the policy names as the default.
-fn world(
-    context: &Context,
-    repository: &RepositoryName,
-    policy: Option<&Policy>,
-) -> anyhow::Result<World> {
+fn world(context: &Context, repository: &RepositoryName, policy: Option<&Policy>) -> anyhow::Result<World> {
     let trust = policy.and_then(|policy| policy.trust_of(repository));
     let server = trust.and_then(|trust| trust.server.as_ref()).map(|server| server.parse()).transpose()?;
     context.settings.world_by_policy(repository, server)
