@@ -68,27 +68,7 @@ impl Cache {
     /// # Errors
     /// It cannot be made, or another program keeps it for two minutes.
     pub async fn open(&self, repository: &RepositoryName) -> Result<RepositoryCache, CacheError> {
-        self.open_folder(&file_name(repository.as_str())).await
-    }
-
-    /// The same for what is trusted by `pin` alone, a text that no other pin has, which this home does not hold. What was accepted
-    /// by one pin is no bound for what another leads to; in one folder, each would make the other
-    /// forget its own, and so let a server take the repository back.
-    ///
-    /// # Errors
-    /// As for [`Self::open`].
-    pub async fn open_by(
-        &self,
-        repository: &RepositoryName,
-        pin: &str,
-    ) -> Result<RepositoryCache, CacheError> {
-        // No name of a repository has a line break.
-        let both = format!("{repository}\n{pin}");
-        self.open_folder(&format!("%-{}", Sha256Digest::of(both.as_bytes()))).await
-    }
-
-    async fn open_folder(&self, name: &str) -> Result<RepositoryCache, CacheError> {
-        let folder = self.folder.join(name);
+        let folder = self.folder.join(file_name(repository.as_str()));
         let failed = |error: io::Error| CacheError::Io { path: folder.clone(), reason: error.to_string() };
         home::create_folder(&folder).map_err(failed)?;
         let path = folder.join("lock");

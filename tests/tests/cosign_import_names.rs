@@ -15,7 +15,7 @@ struct Scene {
     admin: Cli,
     name: String,
     _loopback: Loopback,
-    _server: Bullad,
+    server: Bullad,
     _folder: TempDir,
 }
 
@@ -32,7 +32,19 @@ impl Scene {
         }
         let name = format!("{}/team/app", loopback.host());
         expect(&admin, 0, &["init", &name, "--mode", mode]);
-        Self { registry, admin, name, _loopback: loopback, _server: server, _folder: folder }
+        Self { registry, admin, name, _loopback: loopback, server, _folder: folder }
+    }
+
+    /// Adds a signer, whose key is in a home of its own alone.
+    fn signer(&self, name: &str) -> Cli {
+        let user = self.server.user();
+        expect(&user, 0, &["key", "generate", name, "--algorithm", "ecdsa-p256"]);
+        let key = user.home(&format!("keys/{name}.pub"));
+        expect(&self.admin, 0, &["signer", "add", &self.name, name, "--key", key.to_str().unwrap()]);
+        let root = expect(&self.admin, 0, &["inspect", &self.name]).json();
+        let root = root["root_sha256"].as_str().unwrap();
+        expect(&user, 0, &["trust", "add", &self.name, "--root-sha256", root, "--mode", "legacy"]);
+        user
     }
 
     fn sign_in_the_registry(&self, tag: &str) {
@@ -118,4 +130,38 @@ fn a_legacy_repository_brings_nothing_back_unasked() {
     scene.registry.push("2.0", IMAGE);
     let answer = scene.import(12, &["--move", "--any-tag", "--tags", "2.0"]);
     assert!(fate(&answer, "2.0").1.contains("keeps no record"), "{answer:#}");
+}
+
+/// The admin cannot take a tag off the list of a signer whose key is elsewhere: that it stands there does not
+/// say that it was not revoked.
+#[test]
+fn a_list_of_a_signer_brings_nothing_back() {
+    let scene = Scene::begin("legacy");
+    let alice = scene.signer("alice");
+    scene.registry.push("1.0", IMAGE);
+    let image = format!("{}:1.0", scene.name);
+    expect(&alice, 0, &["sign", &image, "--as", "alice"]);
+    scene.verify(0, "1.0");
+    let key = alice.home("keys/alice.pub");
+    let import = ["cosign", "import", &scene.name, "--key", key.to_str().unwrap(), "--output", "json"];
+    // The registry has her signature, and what is released was not revoked.
+    assert_eq!(fate(&expect(&alice, 0, &import).json(), "1.0").0, "skipped");
+
+    let revoked = expect(&scene.admin, 0, &["revoke", &image, "--output", "json"]);
+    assert!(revoked.stdout.contains("alice"), "she lists it still: {revoked:?}");
+    scene.verify(12, "1.0");
+    for more in [&[][..], &["--as", "alice"], &["--move"], &["--any-tag"], &["--tags", "1.0"]] {
+        let answer = expect(&alice, 12, &[&import[..], more].concat()).json();
+        let (fate_of, why) = fate(&answer, "1.0");
+        assert!(fate_of == "refused" && why.contains("keeps no record"), "{more:?}: {answer:#}");
+    }
+    scene.verify(12, "1.0");
+    expect(&alice, 12, &["verify", &image]);
+
+    // Whoever knows better says so.
+    assert_eq!(
+        fate(&expect(&alice, 0, &[&import[..], &["--none-revoked"]].concat()).json(), "1.0").0,
+        "imported"
+    );
+    scene.verify(0, "1.0");
 }

@@ -119,15 +119,11 @@ impl<'a> Session<'a> {
         if also.as_ref().is_some_and(|also| also.mode != pinned.mode) {
             return Err(RefreshError::PinsDiffer { repository: repository.clone(), mode: pinned.mode });
         }
-        let cache = Cache::new(ports.home.cache());
-        let cache = match is_own {
-            true => cache.open(repository).await?,
-            false => cache.open_by(repository, &pinned.root.to_string()).await?,
-        };
+        let cache = Cache::new(ports.home.cache()).open(repository).await?;
         // After the lock: the time of a run that waited is later than that of the run before.
         let now = ports.clock.now();
         let stored = cache.load()?;
-        let mut link = Link { ports, purpose, repository, pinned, also, offline: None };
+        let mut link = Link { ports, purpose, repository, pinned, is_own, also, offline: None };
         let root = link.roots(&cache, &stored, now).await?;
         let verified_root = root.root().clone();
         let timestamp = link.timestamp(&cache, &stored, root, now).await?;
@@ -282,6 +278,8 @@ struct Link<'a, 'b> {
     purpose: Purpose,
     repository: &'b RepositoryName,
     pinned: Pin,
+    /// Whether that is a pin of this home.
+    is_own: bool,
     /// Another pin that has to hold.
     also: Option<Pin>,
     offline: Option<TrustServerError>,
@@ -314,6 +312,12 @@ impl Link<'_, '_> {
         let mut new = Vec::new();
         let mut chain = match stored_chain(&self.pinned, self.repository, stored.roots.values(), |_| ()) {
             Some(chain) => chain,
+            // Only the owner of this home says that another root is meant from now on. A policy that does
+            // would make the home forget what it has seen, and a server could go back.
+            None if !self.is_own && stored.roots.values().any(Self::is_sound) => {
+                let (repository, pinned) = (self.repository.clone(), self.pinned.root.clone());
+                return Err(RefreshError::OtherChain { repository, pinned });
+            }
             None => {
                 let chain = self.fetch_anchor(&self.pinned.clone()).await?;
                 new.push(chain.latest().clone());
@@ -391,6 +395,14 @@ impl Link<'_, '_> {
     /// sends (C32).
     const fn dialect(&self) -> Dialect {
         self.pinned.mode.dialect()
+    }
+
+    /// Whether that is a root at all, whoever trusts it: a damaged file must not lock anybody out (C29).
+    fn is_sound(root: &Bytes) -> bool {
+        let itself = PinnedRoot::Document(Sha256Digest::of(root)).to_core();
+        [Dialect::Tuf1, Dialect::Notary1]
+            .into_iter()
+            .any(|dialect| RootChain::start(dialect, root.clone(), &itself).is_ok())
     }
 
     fn may_begin_after(&self, version: Version) -> bool {

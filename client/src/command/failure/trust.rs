@@ -104,7 +104,10 @@ pub(in crate::command) fn refresh(error: &RefreshError) -> Explained {
         ),
         RefreshError::OtherChain { .. } => (
             Exit::Tampered,
-            hint("ask its admin for the root keys, and correct the policy or the pin of this home"),
+            hint(
+                "ask its admin for the root keys, and correct the policy or the pin of this home; where the repository was \
+                 begun anew, only a pin says so: bulla trust add",
+            ),
         ),
         RefreshError::PinsDiffer { .. } => {
             (Exit::Configuration, hint("look at the pin of this home: bulla trust list"))
