@@ -32,7 +32,7 @@ struct Other {
     server: Bullad,
     admin: Cli,
     root_key: String,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Other {
@@ -51,7 +51,7 @@ impl Other {
         expect(&admin, 0, &["sign", &judged.image("v1"), "--as", "alice"]);
         let shown = expect(&admin, 0, &["key", "show", "root", "--output", "json"]).json();
         let root_key = format!("sha256:{}", shown["fingerprint"].as_str().unwrap());
-        Self { server, admin, root_key, folder }
+        Self { server, admin, root_key, _folder: folder }
     }
 
     /// A policy that trusts this server.
