@@ -6,6 +6,7 @@ mod conditional;
 mod document;
 mod extract;
 pub(crate) mod health;
+mod late_end;
 pub(crate) mod middleware;
 pub(crate) mod notary;
 mod pieces;

@@ -11,6 +11,7 @@ use http::{HeaderMap, StatusCode, header};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::App;
+use crate::http::late_end::late_end;
 
 /// The parts of an upload, in the order in which they come.
 pub(super) struct Parts {
@@ -42,8 +43,9 @@ impl Parts {
     ///
     /// # Errors
     /// No multipart, longer than an upload may be, or no memory left at present.
-    pub(super) async fn of(app: &App, mut request: Request) -> Result<Self, UploadError> {
+    pub(super) async fn of(app: &App, request: Request) -> Result<Self, UploadError> {
         let memory = reserve(app, request.headers(), app.limits.body_bytes)?;
+        let mut request = request.map(late_end);
         DefaultBodyLimit::max(app.limits.body_bytes).apply(&mut request);
         let multipart = Multipart::from_request(request, &()).await.map_err(|_| UploadError::NotMultipart)?;
         Ok(Self { multipart, taken: 0, most: app.limits.parts, memory })
