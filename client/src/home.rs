@@ -2,7 +2,7 @@
 //! all, and never readable by others.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -119,6 +119,23 @@ pub fn remove_half_written(folder: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Reads a text of `limit` bytes at most; nothing where there is no such file.
+///
+/// # Errors
+/// The system refuses, or the file is larger or no text.
+pub fn read_text(path: &Path, limit: u64) -> io::Result<Option<String>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut text = String::new();
+    file.take(limit.saturating_add(1)).read_to_string(&mut text)?;
+    if u64::try_from(text.len()).is_ok_and(|length| length <= limit) {
+        return Ok(Some(text));
+    }
+    Err(io::Error::other(format!("larger than {limit} bytes")))
 }
 
 /// Makes the names in `folder` durable.

@@ -4,8 +4,6 @@
 mod used_policies;
 
 use std::fmt;
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -234,14 +232,12 @@ impl Pins {
     /// The file cannot be read or holds anything but known members: then nothing is trusted.
     pub fn load(home: &Home) -> Result<Self, PinsError> {
         let path = home.trust();
-        let io = |reason: String| PinsError::Io { action: "read", path: path.clone(), reason };
-        match fs::metadata(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(io(error.to_string())),
-            Ok(found) if found.len() > FILE_BYTES => return Err(io(TOO_LARGE.to_owned())),
-            Ok(_) => {}
-        }
-        let text = fs::read_to_string(&path).map_err(|error| io(error.to_string()))?;
+        let text = home::read_text(&path, FILE_BYTES).map_err(|error| PinsError::Io {
+            action: "read",
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        let Some(text) = text else { return Ok(Self::default()) };
         Self::parse(&text).map_err(|reason| PinsError::Invalid { path, reason })
     }
 
@@ -464,6 +460,8 @@ fn lock_path(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn document(byte: u8) -> PinnedRoot {

@@ -135,10 +135,7 @@ impl Settings {
         let files =
             || KeyFiles::new(self.home.keys()).with_loading(Box::new(surroundings()), Box::new(SystemClock));
         let known = files();
-        let names = move || {
-            let keys = known.list().unwrap_or_default();
-            keys.into_iter().map(|key| key.name).collect()
-        };
+        let names = move || Some(known.list().ok()?.into_iter().map(|key| key.name).collect());
         Local {
             keys: files(),
             sources: surroundings(),

@@ -22,8 +22,8 @@ const FILE_BYTES: u64 = 4096;
 /// Looks a variable of the environment up.
 pub type Lookup = Box<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
 
-/// The names of all keys that there are.
-pub type Names = Box<dyn Fn() -> Vec<KeyName> + Send + Sync>;
+/// The names of all keys that there are; nothing where that cannot be told.
+pub type Names = Box<dyn Fn() -> Option<Vec<KeyName>> + Send + Sync>;
 
 /// Configured passphrases.
 pub struct Unattended {
@@ -58,7 +58,8 @@ impl Unattended {
     fn configured(&self, name: &KeyName) -> Result<Option<Passphrase>, PassphraseError> {
         let variable = variable_for(name);
         if let Some(found) = self.variable(&variable)? {
-            let names = self.names.as_ref().map(|names| names()).unwrap_or_default();
+            let names = self.names.as_ref().map_or_else(|| Some(vec![]), |names| names());
+            let names = names.ok_or_else(|| PassphraseError::Unsure { variable: variable.clone() })?;
             let other = names.into_iter().find(|other| other != name && variable_for(other) == variable);
             return match other {
                 Some(other) => Err(PassphraseError::Ambiguous { variable, name: name.clone(), other }),
@@ -198,7 +199,7 @@ mod tests {
     #[test]
     fn a_variable_of_two_keys_is_of_none() {
         let names =
-            || -> Vec<KeyName> { ["a-b", "A_B", "c"].iter().map(|name| name.parse().unwrap()).collect() };
+            || -> Option<Vec<KeyName>> { ["a-b", "A_B", "c"].iter().map(|name| name.parse().ok()).collect() };
         let set: &[(&str, &str)] = &[("BULLA_PASSPHRASE_A_B", "whose?"), ("BULLA_PASSPHRASE_C", "its own")];
         let ask = |name: &str| with(set, None).among(Box::new(names)).existing(&name.parse().unwrap());
         for (name, namesake) in [("a-b", "A_B"), ("A_B", "a-b"), ("a.b", "a-b")] {
@@ -206,6 +207,8 @@ mod tests {
             assert_eq!(other.as_str(), namesake);
         }
         assert_eq!(text(&ask("c").unwrap()), "its own");
+        let unknown = with(set, None).among(Box::new(|| None)).existing(&"c".parse().unwrap());
+        assert!(matches!(unknown, Err(PassphraseError::Unsure { .. })));
         let general = with(&[("BULLA_PASSPHRASE", "general")], None).among(Box::new(names));
         assert_eq!(text(&general.existing(&"a-b".parse().unwrap()).unwrap()), "general");
     }

@@ -14,7 +14,7 @@ use bulla_keys_schema::verify::submission::CurrentState;
 use bytes::Bytes;
 
 use crate::flow::layout::Signers;
-use crate::flow::policy_source::{PolicySource, Unusable, require_spec, speaks_for_policies};
+use crate::flow::policy_source::{PolicySource, is_legacy, speaks_for_policies};
 use crate::flow::publish::{self, Edit, Edited, How, PublishError, Published};
 use crate::flow::refresh::{Purpose, RefreshError, Session};
 use crate::flow::sign::{Listing, SignError, authority, choose_signer, repository_authority, role_name};
@@ -60,7 +60,9 @@ pub struct PublishedNow {
 pub async fn publish(ports: Ports<'_>, request: &Request) -> Result<PublishedNow, PolicyPublishError> {
     let policy = PublishedPolicy::read(&request.bytes)?;
     let PolicySource { repository, name } = &request.source;
-    require_spec(ports, repository)?;
+    if is_legacy(ports, repository).map_err(PublishError::from)? {
+        return Err(PolicyPublishError::Legacy);
+    }
     if let Some(used) = UsedPolicies::load(ports.home)?.find(repository, name) {
         policy.edition.follow(&used).map_err(|why| PolicyPublishError::Backwards { why, by: "used here" })?;
     }
@@ -333,16 +335,6 @@ impl From<RaiseError> for PolicyPublishError {
         match error {
             RaiseError::Backwards(why) => Self::Overtaken(why),
             RaiseError::Record(error) => Self::Record(error),
-        }
-    }
-}
-
-impl From<Unusable> for PolicyPublishError {
-    /// What can go wrong before anybody is asked.
-    fn from(error: Unusable) -> Self {
-        match error {
-            Unusable::Refresh(error) => Self::Publish(error.into()),
-            _ => Self::Legacy,
         }
     }
 }

@@ -67,7 +67,9 @@ pub async fn fetch(ports: Ports<'_>, source: &PolicySource) -> Result<FoundPolic
 async fn find(ports: Ports<'_>, source: &PolicySource) -> Result<FoundPolicy, Unusable> {
     let PolicySource { repository: name, name: policy } = source;
     let known = UsedPolicies::load(ports.home)?.find(name, policy);
-    require_spec(ports, name)?;
+    if is_legacy(ports, name)? {
+        return Err(Unusable::Legacy);
+    }
     let session = Session::open(ports, name).await?;
     if session.root().dialect() == Dialect::Notary1 {
         return Err(Unusable::Legacy);
@@ -112,16 +114,13 @@ async fn require_role(
     entry.filter(|entry| **entry == listed.info).map(|_| ()).ok_or_else(refused)
 }
 
-/// Servers of legacy repositories keep no bytes of targets. The pin says which ones are: nobody is asked.
+/// Whether the pin says that a repository is of the legacy kind, whose servers keep no bytes of targets:
+/// nobody is asked.
 ///
 /// # Errors
-/// It is one, or the pins cannot be read.
-pub(super) fn require_spec(ports: Ports<'_>, repository: &RepositoryName) -> Result<(), Unusable> {
-    let pins = Pins::load(ports.home).map_err(RefreshError::from)?;
-    match pins.find(repository).map(|pin| pin.mode) {
-        Some(Mode::Legacy) => Err(Unusable::Legacy),
-        Some(Mode::Spec) | None => Ok(()),
-    }
+/// The pins cannot be read.
+pub(super) fn is_legacy(ports: Ports<'_>, repository: &RepositoryName) -> Result<bool, RefreshError> {
+    Ok(Pins::load(ports.home)?.find(repository).is_some_and(|pin| pin.mode == Mode::Legacy))
 }
 
 /// Whether a role may say which policy there is: the admin, or one that the admin lets speak for policies

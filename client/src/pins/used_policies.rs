@@ -1,8 +1,6 @@
 //! Which edition of each published policy this home used last. Whoever serves the repository may be made
 //! to serve an older one, signed as well as any: what was used here once is never followed by less.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use bulla_keys_schema::digest::Sha256Digest;
@@ -38,14 +36,12 @@ impl UsedPolicies {
     /// The file cannot be read or holds anything but known members: then no published policy is used.
     pub fn load(home: &Home) -> Result<Self, UsedPoliciesError> {
         let path = home.policies();
-        let io = |reason: String| UsedPoliciesError::Io { action: "read", path: path.clone(), reason };
-        match fs::metadata(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(io(error.to_string())),
-            Ok(found) if found.len() > FILE_BYTES => return Err(io(TOO_LARGE.to_owned())),
-            Ok(_) => {}
-        }
-        let text = fs::read_to_string(&path).map_err(|error| io(error.to_string()))?;
+        let text = home::read_text(&path, FILE_BYTES).map_err(|error| UsedPoliciesError::Io {
+            action: "read",
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        let Some(text) = text else { return Ok(Self::default()) };
         Self::parse(&text).map_err(|reason| UsedPoliciesError::Invalid { path, reason })
     }
 
@@ -213,6 +209,8 @@ impl From<&Used> for Entry {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn edition(version: u64, byte: u8) -> Edition {

@@ -96,4 +96,10 @@ pub enum PassphraseError {
         /// Its name.
         variable: String,
     },
+    /// The keys cannot be listed, so nobody can tell whether the variable is that of another as well.
+    #[error("cannot tell whether {variable} is the variable of one key only: the keys cannot be listed")]
+    Unsure {
+        /// The variable.
+        variable: String,
+    },
 }

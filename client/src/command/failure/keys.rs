@@ -79,6 +79,10 @@ pub(super) fn passphrase(error: &PassphraseError) -> Explained {
             )),
         ),
         PassphraseError::Terminal { .. } => (Exit::Internal, hint("name a --passphrase-file")),
+        PassphraseError::Unsure { .. } => (
+            Exit::Configuration,
+            hint(&format!("see what is wrong with: bulla key list; or set {PASSPHRASE} in its place")),
+        ),
         PassphraseError::Variable { variable } => (Exit::Usage, hint(&format!("set {variable} anew"))),
     }
 }
