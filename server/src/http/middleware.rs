@@ -5,7 +5,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -17,6 +17,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tower_http::timeout::TimeoutBody;
 use tracing::Instrument as _;
 
+use super::lingering::linger;
 use super::problem::ApiError;
 use crate::app::App;
 use crate::auth::Caller;
@@ -61,7 +62,7 @@ pub(super) async fn around<W: Future<Output = Response>>(
     // Bytes beyond ASCII may stand in a URL, and some of them drive a terminal.
     let path = request.uri().path().escape_default().to_string();
     let span = tracing::info_span!("request", request_id = %id, caller = tracing::field::Empty);
-    let response = handle(app, request, work).instrument(span.clone()).await;
+    let response = handle(app, prepare(request, app), work).instrument(span.clone()).await;
     let (mut response, cause) = finish(response, &id, write);
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID_HEADER, value);
@@ -101,7 +102,7 @@ async fn handle<W: Future<Output = Response>>(
         return ApiError::busy().into_response();
     };
     let limit = app.limits.request_time;
-    let work = AssertUnwindSafe(work(prepare(request, app.limits.body_idle))).catch_unwind();
+    let work = AssertUnwindSafe(work(request)).catch_unwind();
     match tokio::time::timeout(limit, work).await {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => {
@@ -116,9 +117,10 @@ async fn handle<W: Future<Output = Response>>(
     }
 }
 
-/// A body that pauses for too long is an error for whoever reads it.
-fn prepare(request: Request, idle: Duration) -> Request {
-    request.map(|body| Body::new(TimeoutBody::new(idle, body)))
+/// A body that pauses for too long is an error for whoever reads it; one that nobody reads is taken all the same.
+fn prepare(request: Request, app: &App) -> Request {
+    let idle = app.limits.body_idle;
+    linger(request, app.limits.total_body_bytes, |body| Body::new(TimeoutBody::new(idle, body)))
 }
 
 /// Writes the name of `caller` into the log lines of the request.

@@ -7,6 +7,7 @@ mod document;
 mod extract;
 pub(crate) mod health;
 mod late_end;
+mod lingering;
 pub(crate) mod middleware;
 pub(crate) mod notary;
 mod pieces;

@@ -1,0 +1,78 @@
+//! What still comes of a body after its request was answered.
+//!
+//! Whoever is refused before his body was read goes on sending it. If the connection is closed then, his next
+//! write fails, and many clients never look for the answer: they say "broken pipe" where the server said
+//! "busy" or who may publish. So the rest is taken and thrown away, for a while. HTTP/2 needs none of
+//! this: it can stop one stream (RFC 9113 8.1).
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream, HttpBody as _};
+use axum::extract::Request;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use http::{Version, header};
+use tokio::runtime::Handle;
+
+/// How long the rest of a body is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A body that is read on after nobody wants it any more.
+struct Lingering {
+    /// `None` once it has ended or failed.
+    body: Option<BodyDataStream>,
+    /// How many bytes may still come.
+    left: u64,
+}
+
+/// `wrap`s the body of `request`, and lets it be read on if that are `most` bytes at most.
+pub(super) fn linger(request: Request, most: usize, wrap: impl FnOnce(Body) -> Body) -> Request {
+    let most = u64::try_from(most).unwrap_or(u64::MAX);
+    let left = request.body().size_hint().exact().unwrap_or(most);
+    // Who waits to be told to go on has not begun.
+    let waits = request.headers().contains_key(header::EXPECT);
+    if waits || left == 0 || left > most || request.version() > Version::HTTP_11 {
+        return request.map(wrap);
+    }
+    request.map(|body| {
+        let body = Some(wrap(body).into_data_stream());
+        Body::from_stream(Lingering { body, left })
+    })
+}
+
+impl Stream for Lingering {
+    type Item = Result<Bytes, axum::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let next = ready!(body.poll_next_unpin(context));
+        match &next {
+            Some(Ok(bytes)) => self.left = left(self.left, bytes),
+            Some(Err(_)) | None => self.body = None,
+        }
+        Poll::Ready(next)
+    }
+}
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        let rest = self.body.take().filter(|_| self.left > 0);
+        if let (Some(rest), Ok(runtime)) = (rest, Handle::try_current()) {
+            runtime.spawn(tokio::time::timeout(PATIENCE, drain(rest, self.left)));
+        }
+    }
+}
+
+async fn drain(mut body: BodyDataStream, mut most: u64) {
+    while most > 0
+        && let Some(Ok(bytes)) = body.next().await
+    {
+        most = left(most, &bytes);
+    }
+}
+
+fn left(before: u64, taken: &Bytes) -> u64 {
+    before.saturating_sub(u64::try_from(taken.len()).unwrap_or(u64::MAX))
+}

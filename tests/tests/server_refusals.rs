@@ -1,0 +1,104 @@
+//! Uploads that are refused before they were read: whoever sends one reads why, on a connection that goes on,
+//! and nobody is listened to for ever.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use bulla_server::config::LimitsConfig;
+use bulla_tests::server::{Setup, TestServer};
+
+/// More than the buffers between two programs hold.
+const LENGTH: usize = 24 * 1024 * 1024;
+
+fn connect(server: &TestServer) -> TcpStream {
+    let connection = TcpStream::connect(server.address).expect("it listens");
+    connection.set_read_timeout(Some(Duration::from_secs(20))).expect("a time limit");
+    connection.set_write_timeout(Some(Duration::from_secs(20))).expect("a time limit");
+    connection
+}
+
+fn begin(server: &TestServer, path: &str, framing: &str) -> TcpStream {
+    let mut connection = connect(server);
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nif-none-match: *\r\nidempotency-key: {:032x}\r\n\
+         content-type: multipart/form-data; boundary=b\r\n{framing}\r\n\r\n",
+        1
+    );
+    connection.write_all(head.as_bytes()).expect("sent");
+    connection
+}
+
+/// Reads until `end` has come.
+fn read_until(connection: &mut TcpStream, end: &str) -> String {
+    let (mut text, mut buffer) = (String::new(), [0; 4096]);
+    while !text.contains(end) {
+        let count = connection.read(&mut buffer).expect("an answer");
+        assert!(count > 0, "closed after: {text}");
+        text.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+    text
+}
+
+async fn with(limits: LimitsConfig) -> TestServer {
+    TestServer::with(Setup { limits, ..Setup::default() }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_refused_before_he_was_heard_reads_why() {
+    let small = with(LimitsConfig { body_bytes: 1024 * 1024, ..LimitsConfig::default() }).await;
+    let busy = with(LimitsConfig::default()).await;
+    let permits = u32::try_from(busy.app.bodies.available_permits()).expect("few");
+    let _all = busy.app.bodies.acquire_many(permits).await.expect("free");
+    for (server, path, status, end) in [
+        (&busy, "/api/v1/repositories/a/publish", "503", "}"),
+        (&busy, "/v2/r.io/a/_trust/tuf/", "503", "}"),
+        (&small, "/api/v1/repositories/a/publish", "413", "longer than 1048576 bytes"),
+        (&small, "/api/v1/nonsense", "404", "}"),
+    ] {
+        tokio::task::block_in_place(|| {
+            let mut connection = begin(server, path, &format!("content-length: {LENGTH}"));
+            // He looks for the answer when he has sent all, as many programs do.
+            connection.write_all(&vec![b'x'; LENGTH]).expect("it is taken");
+            let refused = read_until(&mut connection, end);
+            assert!(refused.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {refused}");
+            let next = b"GET /api/v1/repositories HTTP/1.1\r\nhost: localhost\r\n\r\n";
+            connection.write_all(next).expect("sent");
+            assert!(read_until(&mut connection, "\"repositories\"").contains("HTTP/1.1 200"), "{path}");
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_listened_to_for_ever() {
+    let most = 4 * 1024 * 1024;
+    let server =
+        with(LimitsConfig { body_bytes: 1024 * 1024, total_body_bytes: most, ..LimitsConfig::default() })
+            .await;
+    tokio::task::block_in_place(|| {
+        let mut endless = begin(&server, "/api/v1/nonsense", "transfer-encoding: chunked");
+        let chunk = [b"10000\r\n", &vec![b'x'; 0x10000][..], b"\r\n"].concat();
+        let mut sent = 0;
+        let failure = loop {
+            match endless.write_all(&chunk) {
+                Ok(()) => sent += chunk.len(),
+                Err(error) => break error,
+            }
+            assert!(sent < most + 32 * 1024 * 1024, "it is still taken");
+        };
+        assert!(
+            [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset].contains(&failure.kind()),
+            "{failure} after {sent} bytes"
+        );
+        assert!(sent > most, "given up after {sent} bytes");
+
+        let mut slow = begin(&server, "/api/v1/nonsense", "content-length: 1000000");
+        let began = Instant::now();
+        read_until(&mut slow, "}");
+        while slow.write_all(b"x").is_ok() {
+            assert!(began.elapsed() < Duration::from_secs(15), "it is still waited for");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert!(began.elapsed() > Duration::from_secs(2), "it was not waited for");
+    });
+}
