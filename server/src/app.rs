@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::auth::Access;
 use crate::clock::SharedClock;
 use crate::config::LimitsConfig;
+use crate::lookup::Documents;
 use crate::metrics::Metrics;
 use crate::publish::{Lifetimes, Publisher, Renewer};
 use crate::store::{OpenedValue, TrustStore};
@@ -16,6 +17,8 @@ use crate::vault::{Keyring, Vault, VaultError};
 pub struct App {
     /// Where metadata lives.
     pub store: Arc<dyn TrustStore>,
+    /// Reads it, from memory where it can.
+    pub(crate) documents: Documents,
     /// Why nothing can be written, if so.
     pub read_only: Option<String>,
     /// Online keys.
@@ -63,6 +66,7 @@ impl App {
         let publisher = Arc::new(Publisher::new(Arc::clone(&store), Arc::clone(&vault), clock, lifetimes));
         let renewer = Renewer::new(Arc::clone(&publisher), Arc::clone(&store), Arc::clone(&metrics));
         Self {
+            documents: Documents::new(Arc::clone(&store), limits.kept_document_bytes),
             store,
             read_only: None,
             vault,

@@ -45,7 +45,7 @@ const SERVER: &[Room] = &[
     ("publish", &["vault", "lookup", "store", "metrics", "clock", "phase"]),
     ("config", &["publish", "vault", "auth"]),
     ("telemetry", &["config"]),
-    ("app", &["publish", "auth", "vault", "store", "config", "metrics", "clock"]),
+    ("app", &["publish", "lookup", "auth", "vault", "store", "config", "metrics", "clock"]),
     ("http", &["app", "publish", "lookup", "auth", "vault", "store", "metrics", "phase"]),
     ("router", &["http", "app", "phase"]),
     ("lifecycle", &["router", "http", "app", "store", "phase"]),

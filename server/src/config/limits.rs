@@ -30,6 +30,10 @@ pub struct LimitsConfig {
     /// `request_time` at most. While a client takes the file, however slowly, one piece of 32 KiB of
     /// it is held, which is not counted here.
     pub total_target_bytes: usize,
+    /// Bytes of documents that are kept in memory for those who read them, with their compressed forms.
+    /// Default 64 MiB. Documents that would take more than a quarter of it are read from the disk each time,
+    /// with 0 all of them but timestamps.
+    pub kept_document_bytes: usize,
     /// Parts of one publish. Default 64.
     pub parts: usize,
     /// Bytes of a request's head. Default 32 KiB.
@@ -59,6 +63,7 @@ impl Default for LimitsConfig {
             body_bytes: 32 * 1024 * 1024,
             total_body_bytes: 512 * 1024 * 1024,
             total_target_bytes: 256 * 1024 * 1024,
+            kept_document_bytes: 64 * 1024 * 1024,
             parts: 64,
             header_bytes: 32 * 1024,
             header_time: Duration::from_secs(15),

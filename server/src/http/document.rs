@@ -1,38 +1,40 @@
 //! A stored document as an answer: its entity tag, how long it may be kept, compressed where
 //! that is worth it.
 
-use std::convert::Infallible;
-use std::future::ready;
-use std::mem::take;
-
 use axum::body::Body;
-use axum::extract::Request;
 use axum::response::Response;
 use bulla_keys_schema::digest::Sha256Digest;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use tower::{ServiceExt as _, service_fn};
-use tower_http::compression::predicate::SizeAbove;
-use tower_http::compression::{Compression, CompressionLevel};
 
 use super::conditional;
-use crate::lookup::Found;
+use crate::lookup::Document;
 
-/// Smaller bodies are not worth compressing.
-const COMPRESSED: u64 = 1024;
+const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
 
 /// The document, or nothing but its tag for a client that has it already.
 pub(super) fn write(
-    found: Found,
+    found: &Document,
     headers: &HeaderMap,
     media_type: HeaderValue,
     cache: HeaderValue,
 ) -> Response {
-    if let Some(response) = known(&found.digest, headers, cache.clone()) {
-        return response;
-    }
-    let mut response = Response::new(Body::from(found.bytes));
-    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
-    tagged(response, conditional::etag(&found.digest), cache)
+    known(&found.digest, headers, cache.clone()).unwrap_or_else(|| {
+        write_stored(Body::from(found.bytes.clone()), false, &found.digest, media_type, cache)
+    })
+}
+
+/// As [`write()`], as gzip for a client that takes it.
+pub(super) async fn write_packed(
+    found: &Document,
+    headers: &HeaderMap,
+    media_type: HeaderValue,
+    cache: HeaderValue,
+) -> Response {
+    let known = known(&found.digest, headers, cache.clone());
+    let packed = if known.is_none() && takes_gzip(headers) { found.gzip().await } else { None };
+    let is_gzip = packed.is_some();
+    let body = packed.unwrap_or_else(|| found.bytes.clone());
+    varied(known.unwrap_or_else(|| write_stored(body.into(), is_gzip, &found.digest, media_type, cache)))
 }
 
 /// The answer for a client that has the bytes of this digest already; `None` if it has not.
@@ -86,19 +88,9 @@ fn tagged(mut response: Response, etag: Option<HeaderValue>, cache: HeaderValue)
     response
 }
 
-/// Compresses larger bodies for clients that ask for it. The tag then names the content,
-/// not these very bytes, and says so by being weak.
-pub(super) async fn compress(mut response: Response, request: Request) -> Response {
-    // Called once: what it takes the place of is never seen.
-    let service = service_fn(move |_: Request| ready(Ok::<_, Infallible>(take(&mut response))));
-    let service = Compression::new(service)
-        .quality(CompressionLevel::Fastest)
-        .compress_when(SizeAbove::new(COMPRESSED));
-    let Ok(compressed) = service.oneshot(request).await;
-    let mut response = compressed.map(Body::new);
-    if response.headers().contains_key(header::CONTENT_ENCODING) {
-        weaken(&mut response);
-    }
+/// Says that the form depends on what the client takes: a cache must know it, also of an answer without body.
+pub(super) fn varied(mut response: Response) -> Response {
+    response.headers_mut().insert(header::VARY, ACCEPT_ENCODING);
     response
 }
 

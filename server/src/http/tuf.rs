@@ -20,13 +20,13 @@ use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::document::{self, compress};
+use super::document;
 use super::extract::{self, Wanted};
 use super::middleware::message;
 use super::pieces;
 use crate::app::App;
 use crate::auth::{AuthError, Right};
-use crate::lookup::{self, Found};
+use crate::lookup;
 use crate::metrics::RouteClass;
 use crate::store::{Content, Head, OpenedValue, StoreError};
 
@@ -36,7 +36,6 @@ pub(crate) const PREFIX: &str = "/tuf/";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
-const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
@@ -70,7 +69,11 @@ async fn answer(app: &App, wanted: Option<Wanted>, request: Request) -> Response
         Ok(Wanted::Metadata { repository, role: RoleName::Timestamp, .. }) => {
             let head = app.store.head(&repository).await;
             let found = head.map(|head| head.filter(is_spec).and_then(|head| lookup::timestamp(&head)));
-            write(found, request.headers(), JSON, REVALIDATE)
+            match found {
+                Ok(Some(found)) => document::write(&found, request.headers(), JSON, REVALIDATE),
+                Ok(None) => not_found(),
+                Err(error) => failed(&error),
+            }
         }
         // Boxed, or the answer to the other case would carry its room around.
         Ok(wanted) => {
@@ -110,7 +113,7 @@ fn permitted(app: &App, wanted: Option<Wanted>, headers: &HeaderMap) -> Result<W
 async fn serve(app: &App, wanted: Wanted, request: Request) -> Response {
     let answer = match wanted {
         Wanted::Metadata { repository, role, version } => {
-            metadata(app, &repository, &role, version, request).await
+            metadata(app, &repository, &role, version, request.headers()).await
         }
         Wanted::Target(list) => target(app, list, request.headers()).await,
     };
@@ -122,17 +125,19 @@ async fn metadata(
     repository: &RepositoryName,
     role: &RoleName,
     version: Option<Version>,
-    request: Request,
+    headers: &HeaderMap,
 ) -> Result<Response, StoreError> {
-    let store = &*app.store;
-    if !store.head(repository).await?.is_some_and(|head| is_spec(&head)) {
+    if !app.store.head(repository).await?.is_some_and(|head| is_spec(&head)) {
         return Ok(not_found());
     }
     let (found, cache) = match version {
-        None => (lookup::current(store, repository, role).await, REVALIDATE),
-        Some(version) => (lookup::by_version(store, repository, role, version).await, immutable(app)),
+        None => (app.documents.current(repository, role).await?, REVALIDATE),
+        Some(version) => (app.documents.by_version(repository, role, version).await?, immutable(app)),
     };
-    Ok(compress(write(found, request.headers(), JSON, cache), request).await)
+    Ok(match found {
+        Some(found) => document::write_packed(&found, headers, JSON, cache).await,
+        None => not_found(),
+    })
 }
 
 /// The bytes of the first repository that has them. Large ones wait for memory, in which they are
@@ -165,9 +170,7 @@ async fn target(
             }
         };
         response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-        // A cache that is told "not modified" must still know what the form depends on.
-        response.headers_mut().insert(header::VARY, ACCEPT_ENCODING);
-        return Ok(response);
+        return Ok(document::varied(response));
     }
     Ok(not_found())
 }
@@ -192,19 +195,6 @@ async fn open(
 
 fn is_spec(head: &Arc<Head>) -> bool {
     head.dialect == Dialect::Tuf1
-}
-
-fn write(
-    found: Result<Option<Found>, StoreError>,
-    headers: &HeaderMap,
-    media_type: HeaderValue,
-    cache: HeaderValue,
-) -> Response {
-    match found {
-        Ok(Some(found)) => document::write(found, headers, media_type, cache),
-        Ok(None) => not_found(),
-        Err(error) => failed(&error),
-    }
 }
 
 fn failed(error: &StoreError) -> Response {

@@ -42,6 +42,7 @@ mod inspect;
 pub mod memory;
 mod requests;
 
+pub(crate) use embedded::pack;
 pub use requests::{
     CLOSED_REQUESTS, Closed, ClosedRequest, Closing, NewRequest, OPEN_REQUEST_BYTES, OPEN_REQUESTS,
     OpenRequest, RequestState, StoredRequest,

@@ -19,13 +19,12 @@ use axum::response::Response;
 use bulla_keys_schema::dialect::Dialect;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use futures_util::FutureExt as _;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::document;
 use super::middleware::{self, Cause};
 use crate::app::App;
 use crate::auth::{AuthError, Caller, ChallengeScope, Right};
-use crate::lookup;
 use crate::metrics::RouteClass;
 
 use refusal::{Code, Refusal};
@@ -165,7 +164,7 @@ async fn look(app: &App, asked: Asked, request: Request) -> Result<Response, Ref
         }
         Asked::Document { repository, role, which } => {
             may_read(app, &request, &repository)?;
-            metadata(app, &repository, &role, which, request).await
+            metadata(app, &repository, &role, which, request.headers()).await
         }
         Asked::InvalidName(name) => {
             Err(Refusal::with_text(Code::InvalidGun, format!("{name} is no repository name")))
@@ -184,17 +183,16 @@ async fn metadata(
     repository: &RepositoryName,
     role: &RoleName,
     which: Which,
-    request: Request,
+    headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
-    let store = &*app.store;
-    let head = store.head(repository).await?;
+    let head = app.store.head(repository).await?;
     if head.is_none_or(|head| head.dialect != Dialect::Notary1) {
         return Err(Refusal::not_found());
     }
     let found = match which {
-        Which::Current => lookup::current(store, repository, role).await,
-        Which::Version(version) => lookup::by_version(store, repository, role, version).await,
-        Which::Digest(digest) => lookup::by_digest(store, repository, digest).await,
+        Which::Current => app.documents.current(repository, role).await,
+        Which::Version(version) => app.documents.by_version(repository, role, version).await,
+        Which::Digest(digest) => app.documents.by_digest(repository, digest).await,
     };
     let found = found?.ok_or_else(Refusal::not_found)?;
     let cache = match (which, app.access.is_read_public()) {
@@ -203,10 +201,9 @@ async fn metadata(
         (_, true) => IMMUTABLE,
         (_, false) => IMMUTABLE_PRIVATE,
     };
-    let response = document::write(found, request.headers(), TEXT, cache);
     Ok(match role {
-        RoleName::Timestamp => response,
-        _ => document::compress(response, request).await,
+        RoleName::Timestamp => document::write(&found, headers, TEXT, cache),
+        _ => document::write_packed(&found, headers, TEXT, cache).await,
     })
 }
 

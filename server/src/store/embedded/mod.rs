@@ -58,6 +58,7 @@ pub use backup::{BackupError, BackupReport, backup, verify_backup};
 pub use check::check_journal;
 pub use layout::OpenError;
 pub use mark::{WentBack, default_mark};
+pub(crate) use packed::pack;
 pub use restore::{RestoreError, Restored, restore};
 
 use super::inspect::{self, Inspected};

@@ -24,7 +24,7 @@ const READ: usize = 16 * 1024;
 const ROOM: u64 = 16 * 1024 * 1024;
 
 /// The bytes in their packed form; `None` if that is no shorter.
-pub(super) fn pack(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn pack(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
     encoder.write_all(bytes).ok()?;
     // Not kept for as long as the value lives.
