@@ -10,7 +10,12 @@ use crate::json::{Json, Object, WRITTEN, write_integer, write_list, write_quoted
 /// themselves JSON when a string holds control characters (PEM keys do).
 #[must_use]
 pub fn canonical(value: &Json) -> Vec<u8> {
-    let mut out = Vec::with_capacity(WRITTEN);
+    canonical_of(value, WRITTEN)
+}
+
+/// As [`canonical`], with room for what was read from `length` bytes.
+pub(crate) fn canonical_of(value: &Json, length: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(length);
     write(value, &mut out);
     out
 }
@@ -57,7 +62,7 @@ fn write_string(text: &str, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    fn canonical_of(text: &str) -> String {
+    fn form_of(text: &str) -> String {
         String::from_utf8(canonical(&Json::parse(text.as_bytes()).unwrap())).unwrap()
     }
 
@@ -78,7 +83,7 @@ mod tests {
             ("{}", "{}"),
             ("[]", "[]"),
         ] {
-            assert_eq!(canonical_of(text), expected, "{text}");
+            assert_eq!(form_of(text), expected, "{text}");
         }
     }
 }

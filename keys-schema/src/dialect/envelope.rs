@@ -1,6 +1,6 @@
 //! The envelope around every document: `signed` and `signatures`.
 
-use crate::canonical::canonical;
+use crate::canonical::canonical_of;
 use crate::dialect::fields::Fields;
 use crate::dialect::{Dialect, InvalidMetadata, notary1};
 use crate::json::{Json, Object};
@@ -47,7 +47,7 @@ impl Envelope {
         let mut fields = Fields::of(&whole, "document")?;
         let signed = fields.need("signed", "an object", |v| v.as_object().map(|_| v))?;
         // The canonical form of what was received, never of what was understood (C31).
-        let canonical = canonical(signed);
+        let canonical = canonical_of(signed, bytes.len());
         let signatures = read_signatures(dialect, fields.need("signatures", "an array", Json::as_array)?)?;
         if let Some(name) = fields.rest()?.into_keys().next() {
             return Err(InvalidMetadata::UnsignedMember { name });

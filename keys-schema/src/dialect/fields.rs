@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
+use smallvec::SmallVec;
+
 use crate::json::{Json, Object, fold_case, folds_alike, shown};
 
 /// The bytes are JSON, but no metadata document.
@@ -88,7 +90,8 @@ impl fmt::Display for At<'_> {
     }
 }
 
-/// Most names that are taken of one object: enough to make no second list of them.
+/// Most names that are taken of one object: so many need no room of their own. A document has three objects
+/// for every target.
 const TAKEN: usize = 10;
 
 /// The members of one object, taken one by one; what is left is uninterpreted.
@@ -96,7 +99,7 @@ pub(crate) struct Fields<'a> {
     at: At<'a>,
     members: &'a Object,
     /// The names that were asked for, each once.
-    taken: Vec<&'static str>,
+    taken: SmallVec<[&'static str; TAKEN]>,
     /// How many of them are there.
     found: usize,
 }
@@ -114,7 +117,7 @@ impl<'a> Fields<'a> {
         let at = at.into();
         match second_spelling(members) {
             Some(name) => Err(InvalidMetadata::CaseVariant { at: at.to_string(), name: name.to_owned() }),
-            None => Ok(Self { at, members, taken: Vec::with_capacity(TAKEN), found: 0 }),
+            None => Ok(Self { at, members, taken: SmallVec::new(), found: 0 }),
         }
     }
 
@@ -192,11 +195,11 @@ pub(crate) fn refuse_case_variants(value: &Json, at: &str) -> Result<(), Invalid
     }
 }
 
-/// Names without upper case and beyond ASCII fold to themselves, and JSON objects here have
-/// no duplicates: the common case costs nothing.
+/// Names without upper case and beyond ASCII fold to themselves, as the usual ones do, and JSON objects here
+/// have no duplicates: the common case costs nothing.
 fn second_spelling(members: &Object) -> Option<&str> {
     let plain = |name: &str| name.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase());
-    if members.keys().all(plain) {
+    if members.unusual_keys().all(plain) {
         return None;
     }
     let mut folded = BTreeSet::new();

@@ -14,7 +14,7 @@ pub struct Object(Vec<(Name, Json)>);
 /// A member's name. Those of [`USUAL`] take no room of their own.
 pub(super) type Name = Cow<'static, str>;
 
-/// The names that a document repeats for every target: most of what would be allocated.
+/// The names that a document repeats for every target: most of what would be allocated. Lower case and ASCII.
 const USUAL: [&str; 5] = ["custom", "hashes", "length", "sha256", "sha512"];
 
 /// The name of a member that is read.
@@ -93,6 +93,14 @@ impl Object {
     /// All names.
     pub fn keys(&self) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator {
         self.0.iter().map(|(name, _)| &**name)
+    }
+
+    /// All names but some of lower case letters and digits of ASCII.
+    pub(crate) fn unusual_keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|(name, _)| match name {
+            Name::Owned(name) => Some(&**name),
+            Name::Borrowed(_) => None,
+        })
     }
 
     /// All values.

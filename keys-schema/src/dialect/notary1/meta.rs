@@ -2,10 +2,13 @@
 
 use crate::dialect::InvalidMetadata;
 use crate::dialect::fields::{At, Fields};
-use crate::dialect::notary1::{decode_base64, encode_base64, integer};
+use crate::dialect::notary1::{decode_base64, decode_base64_to, encode_base64, integer};
 use crate::digest::{Hashes, Sha256Digest, Sha512Digest};
 use crate::json::{Json, Object};
 use crate::metadata::MetaInfo;
+
+/// Room for a digest while it is decoded: for more than the longest one.
+const ROOM: usize = 96;
 
 /// SHA-256 is mandatory here: files are fetched by it.
 pub(crate) fn read_info(value: &Json, at: String) -> Result<MetaInfo, InvalidMetadata> {
@@ -61,5 +64,7 @@ pub(crate) fn write_hashes(hashes: &Hashes) -> Json {
 }
 
 fn bytes<const N: usize>(value: &Json) -> Option<[u8; N]> {
-    decode_base64(value.as_str()?)?.try_into().ok()
+    let mut room = [0; ROOM];
+    let length = decode_base64_to(value.as_str()?, &mut room)?;
+    room.get(..length)?.try_into().ok()
 }

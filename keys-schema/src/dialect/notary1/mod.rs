@@ -88,6 +88,11 @@ pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }
 
+/// As [`decode_base64`], into `room`; how many bytes there are, `None` also if there are too many.
+pub(crate) fn decode_base64_to(text: &str, room: &mut [u8]) -> Option<usize> {
+    STANDARD.decode_slice(text, room).ok()
+}
+
 pub(crate) fn encode_base64(bytes: &[u8]) -> Json {
     Json::from(STANDARD.encode(bytes))
 }
