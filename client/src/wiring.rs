@@ -32,7 +32,7 @@ use crate::flow::Ports;
 use crate::flow::key::KeyPorts;
 use crate::home::Home;
 use crate::pins::{Mode, Pins};
-use crate::port::{KeySources, KeyStore as _, TrustServer};
+use crate::port::{KeySources, TrustServer};
 
 /// The variable that holds the token for the trust server. Not a flag: flags are visible to
 /// every user of the machine.
@@ -135,7 +135,7 @@ impl Settings {
         let files =
             || KeyFiles::new(self.home.keys()).with_loading(Box::new(surroundings()), Box::new(SystemClock));
         let known = files();
-        let names = move || Some(known.list().ok()?.into_iter().map(|key| key.name).collect());
+        let names = move || known.names().ok();
         Local {
             keys: files(),
             sources: surroundings(),

@@ -39,6 +39,8 @@ pub struct App {
     pub bodies: Arc<Semaphore>,
     /// Bytes of large targets that may still be read before they are sent, in units of [`Self::BODY_UNIT`].
     pub reads: Arc<Semaphore>,
+    /// Refused bodies that may still be read to their end.
+    pub lingering: Arc<Semaphore>,
     /// Connections that may still be opened.
     pub connections: Arc<Semaphore>,
     /// Searches through the whole feed of changes that may still begin.
@@ -50,6 +52,9 @@ impl App {
     pub const BODY_UNIT: usize = 1024;
     /// Searches at the same time: each takes long, and anybody who may read can ask for one.
     pub const SEARCHES: usize = 2;
+
+    /// Refused bodies that are read to their end at the same time: it costs, and nobody has to have a token for it.
+    pub const LINGERING: usize = 64;
 
     /// Puts the parts together.
     #[must_use]
@@ -78,6 +83,7 @@ impl App {
                 (limits.total_body_bytes / Self::BODY_UNIT).clamp(1, Semaphore::MAX_PERMITS),
             )),
             reads: Arc::new(Semaphore::new(read_units(&limits))),
+            lingering: Arc::new(Semaphore::new(Self::LINGERING)),
             connections: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
             searches: Semaphore::new(Self::SEARCHES),
             limits,

@@ -3,7 +3,10 @@
 //! What is current is asked for again and again, by every host that pulls: it is in memory, with the form
 //! that most clients take. An entry is found by the digest that a head names, so it is never out of date.
 
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
 
 use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::Version;
@@ -11,7 +14,7 @@ use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
 use crate::store::{self, DocumentRef, Head, StoreError, TrustStore};
 
@@ -22,11 +25,17 @@ const WORTH_PACKING: usize = 1024;
 /// The cache has a lock for each thirty-two of so many documents, and a share of the room for each lock,
 /// which has to hold the largest document.
 const EXPECTED: usize = 128;
+/// What an entry takes besides the document, roughly, in bytes.
+const ENTRY: usize = 256;
+/// How long one reader waits for the read of another: that may hang.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Reads documents of a store.
 pub(crate) struct Documents {
     store: Arc<dyn TrustStore>,
     kept: Cache<Sha256Digest, Arc<Document>, Weight>,
+    /// Documents that may still be compressed at the same time.
+    packers: Arc<Semaphore>,
 }
 
 /// Bytes and what they are.
@@ -39,6 +48,9 @@ pub(crate) struct Document {
     gzip: OnceCell<Option<Bytes>>,
 }
 
+/// Nobody is there to compress it.
+struct Busy;
+
 /// What a document takes in memory: its bytes, and at most as much again for the compressed form.
 #[derive(Clone)]
 struct Weight;
@@ -47,7 +59,8 @@ impl Documents {
     /// Reads what `store` holds, and keeps about `room` bytes of it in memory.
     pub(crate) fn new(store: Arc<dyn TrustStore>, room: usize) -> Self {
         let room = u64::try_from(room).unwrap_or(u64::MAX);
-        Self { store, kept: Cache::with_weighter(EXPECTED, room, Weight) }
+        let packers = Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get)));
+        Self { store, kept: Cache::with_weighter(EXPECTED, room, Weight), packers }
     }
 
     /// The current document of `role`.
@@ -120,9 +133,11 @@ impl Documents {
         role: &RoleName,
         named: &DocumentRef,
     ) -> Result<Option<Arc<Document>>, StoreError> {
-        let place = match self.kept.get_value_or_guard_async(&named.digest).await {
-            Ok(found) => return Ok(Some(found)),
-            Err(place) => place,
+        let place = self.kept.get_value_or_guard_async(&named.digest);
+        let place = match tokio::time::timeout(PATIENCE, place).await {
+            Ok(Ok(found)) => return Ok(Some(found)),
+            Ok(Err(place)) => Some(place),
+            Err(_) => None,
         };
         let bytes = self.store.by_version(repository, role, named.version).await?;
         let Some(found) = bytes.map(Document::of).filter(|found| found.digest == named.digest) else {
@@ -130,8 +145,24 @@ impl Documents {
         };
         let found = Arc::new(found);
         // Kept or, as one that is too large, not: it is what was asked for.
-        drop(place.insert(Arc::clone(&found)));
+        drop(place.map(|place| place.insert(Arc::clone(&found))));
         Ok(Some(found))
+    }
+
+    /// The bytes of a document that is kept as gzip, made once. `None` for one that is not kept, where it is not
+    /// worth it, and while as many others are being made as there are processors: plain bytes are always right.
+    pub(crate) async fn gzip(&self, document: &Arc<Document>) -> Option<Bytes> {
+        let is_kept = || self.kept.peek(&document.digest).is_some_and(|kept| Arc::ptr_eq(&kept, document));
+        if document.bytes.len() < WORTH_PACKING || !is_kept() {
+            return None;
+        }
+        let (document, packers) = (Arc::clone(document), Arc::clone(&self.packers));
+        // On a task of its own: what a client asked for who hangs up is there for the next one.
+        let made =
+            tokio::spawn(
+                async move { document.gzip.get_or_try_init(|| document.pack(packers)).await.cloned() },
+            );
+        made.await.ok()?.ok()?
     }
 }
 
@@ -145,24 +176,18 @@ impl Document {
         Self::new(bytes, digest)
     }
 
-    /// The bytes as gzip, which is made once, where it keeps nobody waiting; `None` where it is not worth it.
-    pub(crate) async fn gzip(&self) -> Option<Bytes> {
-        if self.bytes.len() < WORTH_PACKING {
-            return None;
-        }
+    /// Compresses the bytes where it keeps nobody waiting. The place among `packers` is held to the end of it.
+    async fn pack(&self, packers: Arc<Semaphore>) -> Result<Option<Bytes>, Busy> {
+        let place = packers.try_acquire_owned().map_err(|_| Busy)?;
         let bytes = self.bytes.clone();
-        let packed = self.gzip.get_or_try_init(|| async {
-            let packed = tokio::task::spawn_blocking(move || store::pack(&bytes).map(Bytes::from));
-            packed.await
-        });
-        // Only a server that stops has no thread for it.
-        packed.await.ok()?.clone()
+        let work = move || (store::pack(&bytes).map(Bytes::from), drop(place)).0;
+        tokio::task::spawn_blocking(work).await.map_err(|_| Busy)
     }
 }
 
 impl Weighter<Sha256Digest, Arc<Document>> for Weight {
     fn weight(&self, _: &Sha256Digest, document: &Arc<Document>) -> u64 {
-        u64::try_from(document.bytes.len().saturating_mul(2)).unwrap_or(u64::MAX).max(1)
+        u64::try_from(document.bytes.len().saturating_mul(2).saturating_add(ENTRY)).unwrap_or(u64::MAX)
     }
 }
 
@@ -195,4 +220,55 @@ pub(crate) async fn all_current(
         documents.push((role.clone(), bytes));
     }
     Ok(documents)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::store::memory::MemoryStore;
+
+    /// With one document of many equal bytes in memory.
+    fn documents(room: usize) -> (Documents, Arc<Document>) {
+        let documents = Documents::new(Arc::new(MemoryStore::default()), room);
+        let document = Arc::new(Document::of(Bytes::from(vec![b'x'; 100_000])));
+        documents.kept.insert(document.digest, Arc::clone(&document));
+        (documents, document)
+    }
+
+    #[tokio::test]
+    async fn what_was_asked_for_by_one_who_hangs_up_is_there_for_the_next() {
+        let (documents, document) = documents(1_000_000);
+        assert_eq!(documents.gzip(&document).now_or_never(), None, "he hangs up before it is made");
+        while document.gzip.get().is_none() {
+            tokio::task::yield_now().await;
+        }
+        let _all =
+            documents.packers.acquire_many(documents.packers.available_permits() as u32).await.unwrap();
+        let packed = documents.gzip(&document).await.unwrap();
+        assert!(packed.len() < 10_000);
+        assert_eq!(documents.gzip(&document).await.unwrap().as_ptr(), packed.as_ptr(), "made once");
+    }
+
+    #[tokio::test]
+    async fn only_so_many_are_compressed_at_once() {
+        let (documents, document) = documents(1_000_000);
+        let all = documents.packers.acquire_many(documents.packers.available_permits() as u32).await.unwrap();
+        assert_eq!(documents.gzip(&document).await, None);
+        drop(all);
+        assert!(documents.gzip(&document).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn what_is_not_kept_is_not_compressed() {
+        let (documents, document) = documents(1_000_000);
+        assert_eq!(documents.gzip(&Arc::new(Document::of(document.bytes.clone()))).await, None);
+        assert_eq!(documents.gzip(&Arc::new(Document::of(Bytes::from(vec![b'y'; 100_000])))).await, None);
+        documents.kept.remove(&document.digest);
+        assert_eq!(documents.gzip(&document).await, None);
+        // There is no room for it.
+        let (documents, document) = self::documents(500_000);
+        assert_eq!(documents.gzip(&document).await, None);
+    }
 }

@@ -102,3 +102,15 @@ async fn nobody_is_listened_to_for_ever() {
         assert!(began.elapsed() > Duration::from_secs(2), "it was not waited for");
     });
 }
+
+/// What comes of refused bodies is taken from a few at a time: more are cut off, as from the first moment all
+/// would be without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_so_many_are_listened_to_at_once() {
+    let server = with(LimitsConfig::default()).await;
+    let _all = server.app.lingering.acquire_many(64).await.expect("free");
+    tokio::task::block_in_place(|| {
+        let mut refused = begin(&server, "/api/v1/nonsense", &format!("content-length: {LENGTH}"));
+        assert!(refused.write_all(&vec![b'x'; LENGTH]).is_err(), "it is still taken");
+    });
+}

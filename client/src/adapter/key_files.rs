@@ -176,10 +176,12 @@ impl KeyFiles {
         }
         Ok(())
     }
-}
 
-impl KeyStore for KeyFiles {
-    fn list(&self) -> Result<Vec<StoredKey>, KeyStoreError> {
+    /// The names of all keys, whatever their files hold.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or others may read it.
+    pub fn names(&self) -> Result<Vec<KeyName>, KeyStoreError> {
         self.require_closed()?;
         let failed = |error: io::Error| io_error("read", &self.folder, &error);
         let entries = match fs::read_dir(&self.folder) {
@@ -196,7 +198,13 @@ impl KeyStore for KeyFiles {
             }
         }
         names.sort();
-        names.iter().map(|name| self.find(name)).collect()
+        Ok(names)
+    }
+}
+
+impl KeyStore for KeyFiles {
+    fn list(&self) -> Result<Vec<StoredKey>, KeyStoreError> {
+        self.names()?.iter().map(|name| self.find(name)).collect()
     }
 
     fn find(&self, name: &KeyName) -> Result<StoredKey, KeyStoreError> {

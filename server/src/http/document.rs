@@ -1,13 +1,15 @@
 //! A stored document as an answer: its entity tag, how long it may be kept, compressed where
 //! that is worth it.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::Response;
 use bulla_keys_schema::digest::Sha256Digest;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::conditional;
-use crate::lookup::Document;
+use crate::lookup::{Document, Documents};
 
 const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
 
@@ -25,13 +27,14 @@ pub(super) fn write(
 
 /// As [`write()`], as gzip for a client that takes it.
 pub(super) async fn write_packed(
-    found: &Document,
+    documents: &Documents,
+    found: &Arc<Document>,
     headers: &HeaderMap,
     media_type: HeaderValue,
     cache: HeaderValue,
 ) -> Response {
     let known = known(&found.digest, headers, cache.clone());
-    let packed = if known.is_none() && takes_gzip(headers) { found.gzip().await } else { None };
+    let packed = if known.is_none() && takes_gzip(headers) { documents.gzip(found).await } else { None };
     let is_gzip = packed.is_some();
     let body = packed.unwrap_or_else(|| found.bytes.clone());
     varied(known.unwrap_or_else(|| write_stored(body.into(), is_gzip, &found.digest, media_type, cache)))

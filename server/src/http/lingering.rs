@@ -6,6 +6,7 @@
 //! this: it can stop one stream (RFC 9113 8.1).
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use http::{Version, header};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 /// How long the rest of a body is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,10 +27,16 @@ struct Lingering {
     body: Option<BodyDataStream>,
     /// How many bytes may still come.
     left: u64,
+    places: Arc<Semaphore>,
 }
 
-/// `wrap`s the body of `request`, and lets it be read on if that are `most` bytes at most.
-pub(super) fn linger(request: Request, most: usize, wrap: impl FnOnce(Body) -> Body) -> Request {
+/// `wrap`s the body of `request`, and lets it be read on in one of `places` if that are `most` bytes at most.
+pub(super) fn linger(
+    request: Request,
+    most: usize,
+    places: &Arc<Semaphore>,
+    wrap: impl FnOnce(Body) -> Body,
+) -> Request {
     let most = u64::try_from(most).unwrap_or(u64::MAX);
     let left = request.body().size_hint().exact().unwrap_or(most);
     // Who waits to be told to go on has not begun.
@@ -38,7 +46,7 @@ pub(super) fn linger(request: Request, most: usize, wrap: impl FnOnce(Body) -> B
     }
     request.map(|body| {
         let body = Some(wrap(body).into_data_stream());
-        Body::from_stream(Lingering { body, left })
+        Body::from_stream(Lingering { body, left, places: Arc::clone(places) })
     })
 }
 
@@ -58,9 +66,14 @@ impl Stream for Lingering {
 
 impl Drop for Lingering {
     fn drop(&mut self) {
-        let rest = self.body.take().filter(|_| self.left > 0);
-        if let (Some(rest), Ok(runtime)) = (rest, Handle::try_current()) {
-            runtime.spawn(tokio::time::timeout(PATIENCE, drain(rest, self.left)));
+        let Some(rest) = self.body.take().filter(|_| self.left > 0) else { return };
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        if let (Ok(place), Ok(runtime)) = (place, Handle::try_current()) {
+            let left = self.left;
+            runtime.spawn(async move {
+                let _given_up = tokio::time::timeout(PATIENCE, drain(rest, left)).await;
+                drop(place);
+            });
         }
     }
 }

@@ -120,7 +120,9 @@ async fn handle<W: Future<Output = Response>>(
 /// A body that pauses for too long is an error for whoever reads it; one that nobody reads is taken all the same.
 fn prepare(request: Request, app: &App) -> Request {
     let idle = app.limits.body_idle;
-    linger(request, app.limits.total_body_bytes, |body| Body::new(TimeoutBody::new(idle, body)))
+    linger(request, app.limits.total_body_bytes, &app.lingering, |body| {
+        Body::new(TimeoutBody::new(idle, body))
+    })
 }
 
 /// Writes the name of `caller` into the log lines of the request.

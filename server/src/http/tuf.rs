@@ -135,7 +135,7 @@ async fn metadata(
         Some(version) => (app.documents.by_version(repository, role, version).await?, immutable(app)),
     };
     Ok(match found {
-        Some(found) => document::write_packed(&found, headers, JSON, cache).await,
+        Some(found) => document::write_packed(&app.documents, &found, headers, JSON, cache).await,
         None => not_found(),
     })
 }

@@ -49,12 +49,15 @@ impl States {
     pub(super) fn put(&self, repository: &RepositoryName, token: HeadToken, state: CurrentState) {
         let size: usize = documents(&state).map(<[u8]>::len).sum();
         let weight = if size > LARGEST { usize::MAX } else { documents(&state).map(weight).sum() };
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.put(repository, Value { at: token, value: state, weight });
+        let value = Value { at: token, value: state, weight };
+        let gone = self.kept.lock().unwrap_or_else(PoisonError::into_inner).put(repository, value);
+        // A long list takes long to go: nobody waits for that.
+        drop(gone);
     }
 
     pub(super) fn forget(&self, repository: &RepositoryName) {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(repository);
+        let gone = self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(repository);
+        drop(gone);
     }
 }
 
@@ -65,24 +68,25 @@ impl<T> Default for Kept<T> {
 }
 
 impl<T> Kept<T> {
-    /// In place of what was kept for `repository`, and as often of others as is needed.
-    fn put(&mut self, repository: &RepositoryName, value: Value<T>) {
-        self.remove(repository);
+    /// In place of what was kept for `repository`, and as often of others as is needed. Returns all that had to go.
+    fn put(&mut self, repository: &RepositoryName, value: Value<T>) -> Vec<Value<T>> {
+        let mut gone = Vec::from_iter(self.remove(repository));
         if value.weight > ROOM {
-            return;
+            return gone;
         }
         while self.values.len() >= KEPT || self.weight > ROOM - value.weight {
-            let Some(any) = self.values.keys().next().cloned() else { return };
-            self.remove(&any);
+            let Some(any) = self.values.keys().next().cloned() else { return gone };
+            gone.extend(self.remove(&any));
         }
         self.weight += value.weight;
         self.values.insert(repository.clone(), value);
+        gone
     }
 
-    fn remove(&mut self, repository: &RepositoryName) {
-        if let Some(removed) = self.values.remove(repository) {
-            self.weight -= removed.weight;
-        }
+    fn remove(&mut self, repository: &RepositoryName) -> Option<Value<T>> {
+        let removed = self.values.remove(repository)?;
+        self.weight -= removed.weight;
+        Some(removed)
     }
 }
 

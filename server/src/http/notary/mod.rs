@@ -203,7 +203,7 @@ async fn metadata(
     };
     Ok(match role {
         RoleName::Timestamp => document::write(&found, headers, TEXT, cache),
-        _ => document::write_packed(&found, headers, TEXT, cache).await,
+        _ => document::write_packed(&app.documents, &found, headers, TEXT, cache).await,
     })
 }
 
