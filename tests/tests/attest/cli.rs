@@ -1,6 +1,7 @@
 //! The commands from the outside: their exit codes, and the bytes that they give out.
 
 use std::fs;
+use std::time::Duration;
 
 use bulla_tests::cli::{Cli, PASSPHRASE, Ran};
 use bulla_tests::server::BEGIN;
@@ -90,6 +91,8 @@ async fn from_the_report_to_its_bytes_again() {
         assert_eq!(ran.code, code, "{file} {more:?}: {}", ran.stderr);
         assert!(ran.stderr.contains(hint), "{file} {more:?}: {}", ran.stderr);
     }
+    // What is newer is told by whole seconds.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
     ask(attest(&filtered, &["--scan-args", "image --ignorefile .trivyignore"])).await.ok();
 
     let listed = run(&cli, &["attestation", "list", &tagged, "--output", "json"]).await.json();
