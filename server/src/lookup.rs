@@ -156,6 +156,9 @@ impl Documents {
         if document.bytes.len() < WORTH_PACKING || !is_kept() {
             return None;
         }
+        if let Some(made) = document.gzip.get() {
+            return made.clone();
+        }
         let (document, packers) = (Arc::clone(document), Arc::clone(&self.packers));
         // On a task of its own: what a client asked for who hangs up is there for the next one.
         let made =
