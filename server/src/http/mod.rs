@@ -2,11 +2,11 @@
 //! nothing about trust.
 
 pub(crate) mod api;
+mod begun;
 mod conditional;
 mod document;
 mod extract;
 pub(crate) mod health;
-mod late_end;
 mod lingering;
 pub(crate) mod middleware;
 pub(crate) mod notary;

@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode, header};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::App;
-use crate::http::late_end::late_end;
+use crate::http::begun::begun;
 
 /// The parts of an upload, in the order in which they come.
 pub(super) struct Parts {
@@ -45,7 +45,8 @@ impl Parts {
     /// No multipart, longer than an upload may be, or no memory left at present.
     pub(super) async fn of(app: &App, request: Request) -> Result<Self, UploadError> {
         let memory = reserve(app, request.headers(), app.limits.body_bytes)?;
-        let mut request = request.map(late_end);
+        let (head, body) = request.into_parts();
+        let mut request = Request::from_parts(head, begun(body).await);
         DefaultBodyLimit::max(app.limits.body_bytes).apply(&mut request);
         let multipart = Multipart::from_request(request, &()).await.map_err(|_| UploadError::NotMultipart)?;
         Ok(Self { multipart, taken: 0, most: app.limits.parts, memory })

@@ -126,7 +126,9 @@ impl Publisher {
         let actor = upload.actor.clone();
         let announcement = place.is_none().then(|| self.store.announce());
         // Uploads that came at the same time are announced as well before any is judged.
-        tokio::task::yield_now().await;
+        if announcement.as_ref().is_some_and(|announcement| !announcement.is_single()) {
+            tokio::task::yield_now().await;
+        }
         let lifetimes = self.lifetimes;
         let online = keys.clone();
         let (heavy, store) = (upload.heavy_documents(), Arc::clone(&self.store));

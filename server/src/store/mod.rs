@@ -189,20 +189,29 @@ pub trait TrustStore: Send + Sync + 'static {
 
 /// Counts as one publication that is being made ready, for as long as it lives.
 #[derive(Debug, Default)]
-pub struct Announcement(Option<Arc<AtomicUsize>>);
+pub struct Announcement {
+    counter: Option<Arc<AtomicUsize>>,
+    is_single: bool,
+}
 
 impl Announcement {
     /// Adds itself to `counter` until it is dropped.
     #[must_use]
-    pub fn new(counter: Arc<AtomicUsize>) -> Self {
+    pub fn new(counter: Arc<AtomicUsize>, is_single: bool) -> Self {
         counter.fetch_add(1, Ordering::Relaxed);
-        Self(Some(counter))
+        Self { counter: Some(counter), is_single }
+    }
+
+    /// Whether no others are expected at the same time.
+    #[must_use]
+    pub const fn is_single(&self) -> bool {
+        self.is_single
     }
 }
 
 impl Drop for Announcement {
     fn drop(&mut self) {
-        if let Some(counter) = &self.0 {
+        if let Some(counter) = &self.counter {
             counter.fetch_sub(1, Ordering::Relaxed);
         }
     }

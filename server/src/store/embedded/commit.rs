@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bulla_keys_schema::digest::Sha256Digest;
@@ -71,12 +72,55 @@ impl Request {
     }
 }
 
+/// How far the commits of the next group have come: whoever sends the last one that is worth waiting for wakes
+/// the committer, nobody else does.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// Commits that are being made ready.
+    pub(super) announced: Arc<AtomicUsize>,
+    /// Commits in the queue and in the group that gathers.
+    ready: AtomicUsize,
+    /// Commits in the last group.
+    last: AtomicUsize,
+}
+
+impl Pace {
+    /// One more commit is about to be in the queue.
+    pub(super) fn add(&self) {
+        self.ready.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One was not taken.
+    pub(super) fn take_back(&self) {
+        self.ready.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A group of so many goes to the disk.
+    fn begin(&self, commits: usize) {
+        self.ready.fetch_sub(commits, Ordering::Relaxed);
+        self.last.store(commits, Ordering::Relaxed);
+    }
+
+    /// Whether commits have come one by one of late: no others are expected while one is made ready.
+    pub(super) fn is_single(&self) -> bool {
+        self.announced.load(Ordering::Relaxed) == 0 && self.last.load(Ordering::Relaxed) <= 1
+    }
+
+    /// Whether a group of all that are ready should wait for no others.
+    pub(super) fn is_complete(&self) -> bool {
+        self.suffices(self.ready.load(Ordering::Relaxed))
+    }
+
+    fn suffices(&self, ready: usize) -> bool {
+        self.announced.load(Ordering::Relaxed).saturating_mul(FEW) <= ready
+    }
+}
+
 /// The committer's state.
 pub(super) struct Committer {
     shared: Arc<Shared>,
     writer: Writer,
-    /// Commits that are being made ready.
-    announced: Arc<AtomicUsize>,
+    pace: Arc<Pace>,
 }
 
 /// What was decided on a commit that may go on.
@@ -103,8 +147,8 @@ struct Accepted {
 }
 
 impl Committer {
-    pub(super) const fn new(shared: Arc<Shared>, writer: Writer, announced: Arc<AtomicUsize>) -> Self {
-        Self { shared, writer, announced }
+    pub(super) const fn new(shared: Arc<Shared>, writer: Writer, pace: Arc<Pace>) -> Self {
+        Self { shared, writer, pace }
     }
 
     /// Works until nobody can send commits any more.
@@ -118,6 +162,7 @@ impl Committer {
                 bytes += framed_len(next.body.len());
                 requests.push(next);
             }
+            self.pace.begin(requests.len());
             self.commit(requests, bytes);
         }
     }
@@ -125,19 +170,17 @@ impl Committer {
     /// The next commit of a group that has `ready` ones.
     fn next(&self, queue: &Receiver<Request>, ready: usize, until: Instant) -> Option<Request> {
         loop {
-            if let Ok(next) = queue.try_recv() {
-                return Some(next);
+            match queue.try_recv() {
+                Ok(next) => return Some(next),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => {}
             }
             let left = until.saturating_duration_since(Instant::now());
-            let coming = self.announced.load(Ordering::Relaxed);
-            if left.is_zero() || coming.saturating_mul(FEW) <= ready {
+            if left.is_zero() || self.pace.suffices(ready) {
                 return None;
             }
-            match queue.recv_timeout(left.min(GLANCE)) {
-                Ok(next) => return Some(next),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return None,
-            }
+            // Not at the queue: each commit that comes would wake this thread, in the middle of making others ready.
+            thread::park_timeout(left.min(GLANCE));
         }
     }
 

@@ -40,10 +40,9 @@ use std::any::Any;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -68,7 +67,7 @@ use super::{
     Staged, StoreError, StoredRequest, TrustStore,
 };
 use codec::{Entry, INLINE_BYTES};
-use commit::{Committer, Request, new_timestamp, replayed};
+use commit::{Committer, Pace, Request, new_timestamp, replayed};
 use layout::{Layout, fatal};
 use rows::{KeysRow, OperationRow};
 use shared::Shared;
@@ -103,13 +102,15 @@ struct Inner {
     running: RwLock<Option<Running>>,
     threads: Mutex<Option<Threads>>,
     went_back: Option<WentBack>,
-    announced: Arc<AtomicUsize>,
+    pace: Arc<Pace>,
 }
 
 #[derive(Clone, Debug)]
 struct Running {
     shared: Arc<Shared>,
     queue: SyncSender<Request>,
+    committer: Thread,
+    pace: Arc<Pace>,
 }
 
 #[derive(Debug)]
@@ -130,17 +131,19 @@ impl EmbeddedStore {
         let opened = recover::open(Layout::new(data), options)?;
         let shared = Arc::new(opened.shared);
         let (queue, requests) = sync_channel(options.queue);
-        let announced = Arc::default();
-        let committer = Committer::new(Arc::clone(&shared), opened.writer, Arc::clone(&announced));
+        let pace = Arc::<Pace>::default();
+        let committer = Committer::new(Arc::clone(&shared), opened.writer, Arc::clone(&pace));
         let committer = spawn("store-commit", &shared, move |_| committer.run(&requests))?;
         let (stop, stopped) = channel();
         let keeper = spawn("store-keep", &shared, move |shared| keeper::run(shared, &stopped))?;
+        let running =
+            Running { shared, queue, committer: committer.thread().clone(), pace: Arc::clone(&pace) };
         let threads = Threads { committer, keeper, stop, lock: opened.lock };
         let inner = Inner {
-            running: RwLock::new(Some(Running { shared, queue })),
+            running: RwLock::new(Some(running)),
             threads: Mutex::new(Some(threads)),
             went_back: opened.went_back,
-            announced,
+            pace,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -182,13 +185,26 @@ impl EmbeddedStore {
         timestamp: Option<Bytes>,
     ) -> Result<Published, PublishError> {
         let (request, answer) = Request::new(entry, body, timestamp)?;
-        let sent = running.queue.try_send(request);
+        running.send(request)?;
         drop(running);
-        match sent {
-            Ok(()) => answer.await.map_err(|_| StoreError::Closed)?,
-            Err(TrySendError::Full(_)) => Err(PublishError::Busy),
-            Err(TrySendError::Disconnected(_)) => Err(StoreError::Closed.into()),
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl Running {
+    /// Puts a commit into the queue, and wakes the committer if it need not wait for others.
+    fn send(&self, request: Request) -> Result<(), PublishError> {
+        self.pace.add();
+        let sent = self.queue.try_send(request);
+        if sent.is_err() {
+            self.pace.take_back();
+        } else if self.pace.is_complete() {
+            self.committer.unpark();
         }
+        sent.map_err(|error| match error {
+            TrySendError::Full(_) => PublishError::Busy,
+            TrySendError::Disconnected(_) => StoreError::Closed.into(),
+        })
     }
 }
 
@@ -247,7 +263,8 @@ impl TrustStore for EmbeddedStore {
     }
 
     fn announce(&self) -> Announcement {
-        Announcement::new(Arc::clone(&self.inner.announced))
+        let pace = &self.inner.pace;
+        Announcement::new(Arc::clone(&pace.announced), pace.is_single())
     }
 
     fn stage(&self, documents: &[Bytes]) -> Staged {
@@ -407,7 +424,7 @@ impl Inner {
     fn shut_down(&self) {
         let running = self.running.write().unwrap_or_else(PoisonError::into_inner).take();
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (Some(Running { mut shared, queue }), Some(threads)) = (running, threads) else { return };
+        let (Some(Running { mut shared, queue, .. }), Some(threads)) = (running, threads) else { return };
         drop(queue);
         // A thread that panicked has ended the process.
         drop(threads.committer.join());

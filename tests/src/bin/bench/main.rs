@@ -1,7 +1,7 @@
 //! The project's benchmark: `bullad` beside what bounds it, in one interleaved run.
 //!
 //! ```text
-//! cargo run --release -p bulla-tests --bin bench -- [publish|read|memory|verify|verdict|notary|cost|all] [--seconds N] [--rounds N] [--publishers N]
+//! cargo run --release -p bulla-tests --bin bench -- [publish|read|memory|verify|verdict|notary|cost|all] [--seconds N] [--rounds N] [--publishers N] [--row TEXT]
 //! ```
 //!
 //! It starts and stops everything itself, on free ports of the loopback interface and in a
@@ -41,6 +41,8 @@ pub struct Plan {
     rounds: usize,
     /// How many publish at the same time; all of [`sections::PUBLISHERS`] if not said.
     publishers: Option<usize>,
+    /// Of `notary`, only the rows with this in their names.
+    row: String,
 }
 
 const SECTIONS: [&str; 7] = ["publish", "read", "memory", "verify", "verdict", "notary", "cost"];
@@ -50,7 +52,7 @@ fn main() -> ExitCode {
         Ok(plan) => plan,
         Err(message) => {
             eprintln!(
-                "{message}\nhint: bench [publish|read|memory|verify|verdict|notary|cost|all] [--seconds N] [--rounds N] [--publishers N]"
+                "{message}\nhint: bench [publish|read|memory|verify|verdict|notary|cost|all] [--seconds N] [--rounds N] [--publishers N] [--row TEXT]"
             );
             return ExitCode::from(2);
         }
@@ -131,8 +133,13 @@ fn build_programs() -> io::Result<()> {
 
 impl Plan {
     fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut plan =
-            Self { sections: Vec::new(), seconds: Duration::from_secs(2), rounds: 5, publishers: None };
+        let mut plan = Self {
+            sections: Vec::new(),
+            seconds: Duration::from_secs(2),
+            rounds: 5,
+            publishers: None,
+            row: String::new(),
+        };
         while let Some(argument) = arguments.next() {
             let mut number = || {
                 let value = arguments.next().and_then(|value| value.parse::<usize>().ok());
@@ -142,6 +149,7 @@ impl Plan {
                 "--seconds" => plan.seconds = Duration::from_secs(number()? as u64),
                 "--rounds" => plan.rounds = number()?,
                 "--publishers" => plan.publishers = Some(number()?),
+                "--row" => plan.row = arguments.next().ok_or("--row needs a text")?,
                 "all" => plan.sections = SECTIONS.map(str::to_owned).to_vec(),
                 section if SECTIONS.contains(&section) => plan.sections.push(argument),
                 _ => return Err(format!("unknown argument `{argument}`")),

@@ -45,7 +45,7 @@ pub async fn notary(plan: &Plan, bullad: &Path, folder: &Path, table: &mut Table
         sites.push(Site::new(server, &publisher, &one, &large).await?);
     }
     for round in 0..plan.rounds {
-        for at in 0..MEASURED.len() {
+        for at in (0..MEASURED.len()).filter(|at| MEASURED[*at].name.contains(&plan.row)) {
             for site in &mut sites {
                 let measured = site.measure(at, plan.seconds, &publisher, (&mut one, &mut large)).await;
                 measured.map_err(|error| site.failed(at, &error))?;
@@ -56,7 +56,10 @@ pub async fn notary(plan: &Plan, bullad: &Path, folder: &Path, table: &mut Table
     write_rates(&sites, table);
     println!("{}", describe(&sites));
     drop(sites);
-    write_memory(bullad, &folder.join("peaks"), &publisher, table).await
+    if plan.row.is_empty() {
+        write_memory(bullad, &folder.join("peaks"), &publisher, table).await?;
+    }
+    Ok(())
 }
 
 /// What is measured: its name in the table, and the aims beside the two others.
@@ -151,7 +154,8 @@ impl Site {
 
 fn write_rates(sites: &[Site], table: &mut Table) {
     let Some((ours, others)) = sites.split_first() else { return };
-    for (at, measured) in MEASURED.iter().enumerate() {
+    let done = |at: &usize| !ours.rounds[*at].is_empty();
+    for (at, measured) in MEASURED.iter().enumerate().filter(|(at, _)| done(at)) {
         let ratios = |other: &Site, value: fn(&Round) -> f64| -> Vec<f64> {
             ours.rounds[at].iter().zip(&other.rounds[at]).map(|(a, b)| value(a) / value(b)).collect()
         };
@@ -167,7 +171,7 @@ fn write_rates(sites: &[Site], table: &mut Table) {
         }
     }
     for site in sites {
-        for (at, rounds) in site.rounds.iter().enumerate() {
+        for (at, rounds) in site.rounds.iter().enumerate().filter(|(at, _)| done(at)) {
             let mut keep = |what: &str, value: fn(&Round) -> f64| {
                 let name = format!("notary.{}.{at}.{what}", site.server.kind.folder());
                 table.numbers(&name, &rounds.iter().map(value).collect::<Vec<_>>());
@@ -189,7 +193,7 @@ fn describe(sites: &[Site]) -> String {
          |---|---|---|---|---|---|---|---|\n",
     );
     for (at, measured) in MEASURED.iter().enumerate() {
-        for site in sites {
+        for site in sites.iter().filter(|site| !site.rounds[at].is_empty()) {
             let value = |value| site.median(at, value);
             let share = value(|round| round.own_share);
             let full = if share >= FULL { ", the limit" } else { "" };

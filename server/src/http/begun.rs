@@ -1,0 +1,91 @@
+//! A body that has begun: its first bytes are there before anybody asks for them.
+//!
+//! `multer` 3.1 reads twice while it looks for the first boundary. What comes only with the second reading
+//! is lost to it if the body ends there: a whole upload is refused as an incomplete one, once in thousands
+//! of times (<https://github.com/rwf2/multer/pull/70>). A boundary that is there with the first reading is found.
+
+use axum::body::Body;
+use futures_util::{StreamExt as _, stream};
+
+/// More bytes than the longest boundary has (RFC 2046, 5.1.1) with what surrounds it.
+const ENOUGH: usize = 256;
+
+/// The same bytes, and the same errors, once [`ENOUGH`] of them have come or there are no more. Trailers are
+/// dropped, which no upload has.
+pub(super) async fn begun(body: Body) -> Body {
+    let mut rest = body.into_data_stream();
+    let (mut first, mut length) = (Vec::new(), 0);
+    while length < ENOUGH
+        && let Some(next) = rest.next().await
+    {
+        length += next.as_ref().map_or(ENOUGH, |bytes| bytes.len());
+        first.push(next);
+    }
+    Body::from_stream(stream::iter(first).chain(rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+    use std::task::{Context, Poll};
+
+    use axum::extract::{FromRequest as _, Multipart, Request};
+    use bytes::Bytes;
+
+    use super::*;
+
+    /// A body whose `parts` each come late, the last one together with the end.
+    fn late(parts: impl IntoIterator<Item = &'static [u8]>) -> Body {
+        let mut parts: VecDeque<_> = parts.into_iter().collect();
+        let mut asked = false;
+        Body::from_stream(stream::poll_fn(move |context: &mut Context<'_>| {
+            asked = !asked && !parts.is_empty();
+            if asked {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(parts.pop_front().map(|part| Ok::<_, Infallible>(Bytes::from_static(part))))
+        }))
+    }
+
+    async fn first(body: Body) -> Option<Bytes> {
+        let head = Request::builder().header("content-type", "multipart/form-data; boundary=b");
+        let mut parts = Multipart::from_request(head.body(body).unwrap(), &()).await.unwrap();
+        let part = parts.next_field().await.ok()??;
+        part.bytes().await.ok()
+    }
+
+    const WHOLE: &[u8] = b"--b\r\ncontent-disposition: form-data; name=\"f\"\r\n\r\ntext\r\n--b--\r\n";
+
+    #[tokio::test]
+    async fn an_upload_that_comes_at_one_blow_is_read() {
+        assert_eq!(first(begun(late([WHOLE])).await).await.as_deref(), Some(&b"text"[..]));
+        // Where this is read as well, nobody needs the above.
+        assert_eq!(first(late([WHOLE])).await, None);
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_read_wherever_it_is_cut() {
+        for at in 1..WHOLE.len() {
+            let body = begun(late([&WHOLE[..at], &WHOLE[at..]])).await;
+            assert_eq!(first(body).await.as_deref(), Some(&b"text"[..]), "{at}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_is_an_end() {
+        for length in 0..WHOLE.len() - 4 {
+            assert_eq!(first(begun(late([&WHOLE[..length]])).await).await, None, "{length}");
+            assert_eq!(first(begun(Body::from(&WHOLE[..length])).await).await, None, "{length}");
+        }
+        assert_eq!(axum::body::to_bytes(begun(late([WHOLE])).await, 100).await.unwrap(), WHOLE);
+    }
+
+    #[tokio::test]
+    async fn an_error_stays_one() {
+        let broken = stream::iter([Ok(Bytes::from_static(b"--b")), Err("broken"), Ok(Bytes::new())]);
+        let body = begun(Body::from_stream(broken)).await;
+        assert!(axum::body::to_bytes(body, 100).await.is_err());
+    }
+}
