@@ -5,6 +5,10 @@ use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256, Sha512};
 
+mod hashed;
+
+pub use hashed::Hashed;
+
 /// A SHA-256 digest (32 bytes), written as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256Digest([u8; 32]);
@@ -111,7 +115,8 @@ impl FromStr for Sha512Digest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hashes {
     sha256: Option<Sha256Digest>,
-    sha512: Option<Sha512Digest>,
+    /// Elsewhere: it is long and seldom there, and a document has thousands of these.
+    sha512: Option<Box<Sha512Digest>>,
 }
 
 impl Hashes {
@@ -124,11 +129,11 @@ impl Hashes {
     /// Combines what was listed; `None` when no supported algorithm is left (C27: an
     /// object listed by unknown algorithms only can never be verified).
     #[must_use]
-    pub const fn new(sha256: Option<Sha256Digest>, sha512: Option<Sha512Digest>) -> Option<Self> {
+    pub fn new(sha256: Option<Sha256Digest>, sha512: Option<Sha512Digest>) -> Option<Self> {
         if sha256.is_none() && sha512.is_none() {
             return None;
         }
-        Some(Self { sha256, sha512 })
+        Some(Self { sha256, sha512: sha512.map(Box::new) })
     }
 
     /// The SHA-256 digest, if listed.
@@ -139,15 +144,15 @@ impl Hashes {
 
     /// The SHA-512 digest, if listed.
     #[must_use]
-    pub const fn as_sha512(&self) -> Option<Sha512Digest> {
-        self.sha512
+    pub fn as_sha512(&self) -> Option<Sha512Digest> {
+        self.sha512.as_deref().copied()
     }
 
     /// Whether `bytes` match every listed digest.
     #[must_use]
     pub fn match_bytes(&self, bytes: &[u8]) -> bool {
         self.sha256.is_none_or(|d| d == Sha256Digest::of(bytes))
-            && self.sha512.is_none_or(|d| d == Sha512Digest::of(bytes))
+            && self.as_sha512().is_none_or(|d| d == Sha512Digest::of(bytes))
     }
 }
 
@@ -216,7 +221,7 @@ mod tests {
         let right = Sha256Digest::of(b"x");
         let wrong = Sha512Digest::of(b"y");
         assert!(Hashes::sha256(right).match_bytes(b"x"));
-        assert!(!Hashes { sha256: Some(right), sha512: Some(wrong) }.match_bytes(b"x"));
+        assert!(!Hashes { sha256: Some(right), sha512: Some(Box::new(wrong)) }.match_bytes(b"x"));
         assert_eq!(Hashes::new(None, None), None);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::io::Write as _;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
@@ -13,6 +12,7 @@ mod object;
 pub use object::Object;
 
 use object::Name;
+pub(crate) use object::is_name;
 
 /// Room for what is written at first, in bytes: most documents fit.
 pub(crate) const WRITTEN: usize = 2048;
@@ -225,8 +225,7 @@ pub(crate) fn escape_for_html(wire: &[u8]) -> Vec<u8> {
 
 /// Writes the digits of `number`.
 pub(crate) fn write_integer(number: i64, out: &mut Vec<u8>) {
-    // Writing to a vector cannot fail.
-    let _ = write!(out, "{number}");
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Writes `text` in quotes. Bytes that `is_special` picks, all of them ASCII, are written by

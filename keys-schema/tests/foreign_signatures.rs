@@ -48,8 +48,9 @@ fn keys_declared_in(bytes: &[u8]) -> Keys {
     else {
         return Keys::new();
     };
-    let root = Root::decode(Dialect::Tuf1, signed).map(|root| root.keys);
-    let targets = Targets::decode(Dialect::Tuf1, signed).ok().and_then(|targets| targets.delegations);
+    let root = Root::decode(Dialect::Tuf1, &mut signed.clone()).map(|root| root.keys);
+    let targets =
+        Targets::decode(Dialect::Tuf1, &mut signed.clone()).ok().and_then(|targets| targets.delegations);
     let tables = root.into_iter().chain(targets.map(|delegations| delegations.keys));
     let known = |table: KeyTable| table.into_iter().filter_map(|(id, entry)| Some((id, entry.key?)));
     tables.flat_map(known).collect()

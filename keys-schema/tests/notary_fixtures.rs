@@ -111,11 +111,12 @@ fn documents_are_written_byte_for_byte() {
                 assert_eq!(written, bytes, "{role}");
                 // What is understood and written again differs in nothing but the date, which
                 // is written with whole seconds in UTC.
+                let mut taken = signed.clone();
                 let again = match role {
-                    "root" => Root::decode(DIALECT, signed).unwrap().encode(DIALECT),
-                    "snapshot" => Snapshot::decode(DIALECT, signed).unwrap().encode(DIALECT),
-                    "timestamp" => Timestamp::decode(DIALECT, signed).unwrap().encode(DIALECT),
-                    _ => Targets::decode(DIALECT, signed).unwrap().encode(DIALECT),
+                    "root" => Root::decode(DIALECT, &mut taken).unwrap().encode(DIALECT),
+                    "snapshot" => Snapshot::decode(DIALECT, &mut taken).unwrap().encode(DIALECT),
+                    "timestamp" => Timestamp::decode(DIALECT, &mut taken).unwrap().encode(DIALECT),
+                    _ => Targets::decode(DIALECT, &mut taken).unwrap().encode(DIALECT),
                 };
                 let mut expected = signed.clone();
                 expected.insert("expires".to_owned(), again.get("expires").unwrap().clone());

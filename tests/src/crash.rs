@@ -196,7 +196,7 @@ async fn verify_ack(store: &dyn TrustStore, ack: &Ack) {
     assert!(reached >= *number, "{ack}: the head is at {reached}");
     for new in publication(repository, Some(HeadToken(1)), *number, *shape).documents {
         let read = store.by_version(repository, &new.role, new.version).await.unwrap();
-        assert_eq!(read.as_ref(), Some(&new.bytes), "{ack}: {}", new.role);
+        assert_eq!(read.as_ref(), Some(new.bytes.bytes()), "{ack}: {}", new.role);
     }
     let request = store.request(repository, request_id(repository, *number, *shape)).await.unwrap();
     assert!(!matches!(request, Some(StoredRequest::Open { .. })), "{ack}: its request still waits");

@@ -103,7 +103,7 @@ pub fn publication(
         let bytes = document(repository, &role, number, shape);
         current.insert(role.clone(), reference(number, &bytes));
         if role != RoleName::Root || expected.is_none() {
-            documents.push(NewDocument { role, version: version(number), bytes });
+            documents.push(NewDocument { role, version: version(number), bytes: bytes.into() });
         }
     }
     Publication {
@@ -135,7 +135,7 @@ pub fn renewal_of(roles: &[RoleName], repository: &RepositoryName, head: &Head, 
     for role in roles {
         let bytes = document(repository, role, number, shape);
         current.insert(role.clone(), reference(number, &bytes));
-        documents.push(NewDocument { role: role.clone(), version: version(number), bytes });
+        documents.push(NewDocument { role: role.clone(), version: version(number), bytes: bytes.into() });
     }
     Publication {
         dialect: head.dialect,
@@ -176,9 +176,9 @@ pub async fn assert_readable(store: &dyn TrustStore, repository: &RepositoryName
     for new in publication(repository, None, number, shape).documents {
         let what = format!("{repository} {} {}", new.role, new.version);
         let read = store.by_version(repository, &new.role, new.version).await.unwrap();
-        assert_eq!(read.as_ref(), Some(&new.bytes), "{what} by version");
+        assert_eq!(read.as_ref(), Some(new.bytes.bytes()), "{what} by version");
         let read = store.by_digest(repository, Sha256Digest::of(&new.bytes)).await.unwrap();
-        assert_eq!(read.as_ref(), Some(&new.bytes), "{what} by digest");
+        assert_eq!(read.as_ref(), Some(new.bytes.bytes()), "{what} by digest");
     }
     let target = target(repository, number, shape);
     let read = store.by_digest(repository, Sha256Digest::of(&target)).await.unwrap();

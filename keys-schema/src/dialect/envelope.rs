@@ -79,6 +79,11 @@ impl Envelope {
         &self.signed
     }
 
+    /// The same, to be taken apart.
+    pub(crate) const fn signed_mut(&mut self) -> &mut Object {
+        &mut self.signed
+    }
+
     /// The bytes of an envelope around `signed`.
     #[must_use]
     pub fn write(dialect: Dialect, signed: Object, signatures: &[Signature]) -> Vec<u8> {

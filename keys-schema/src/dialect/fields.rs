@@ -6,7 +6,7 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
-use crate::json::{Json, Object, fold_case, folds_alike, shown};
+use crate::json::{Json, Object, fold_case, folds_alike, is_name, shown};
 
 /// The bytes are JSON, but no metadata document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -133,7 +133,7 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn take(&mut self, name: &'static str) -> Option<&'a Json> {
         let value = self.members.get(name);
-        if !self.taken.contains(&name) {
+        if !self.taken.iter().any(|taken| is_name(taken, name)) {
             self.taken.push(name);
             self.found += usize::from(value.is_some());
         }

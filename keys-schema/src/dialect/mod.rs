@@ -4,6 +4,7 @@
 
 mod envelope;
 mod fields;
+mod listed;
 pub mod notary1;
 pub mod tuf1;
 
@@ -58,11 +59,11 @@ pub trait Document: Sized + Clone {
     /// What `_type` says, in lower case.
     const TYPE: &'static str;
 
-    /// Reads the `signed` member of an envelope.
+    /// Reads the `signed` member of an envelope, which may be incomplete afterwards: large parts are taken over.
     ///
     /// # Errors
     /// Another type, an unsupported version of the specification, a missing or malformed member.
-    fn decode(dialect: Dialect, signed: &Object) -> Result<Self, InvalidMetadata>;
+    fn decode(dialect: Dialect, signed: &mut Object) -> Result<Self, InvalidMetadata>;
 
     /// Writes the `signed` member of an envelope.
     fn encode(&self, dialect: Dialect) -> Object;
@@ -79,7 +80,7 @@ macro_rules! document {
         impl Document for $type {
             const TYPE: &'static str = $name;
 
-            fn decode(dialect: Dialect, signed: &Object) -> Result<Self, InvalidMetadata> {
+            fn decode(dialect: Dialect, signed: &mut Object) -> Result<Self, InvalidMetadata> {
                 match dialect {
                     Dialect::Notary1 => notary1::$room::decode(signed),
                     Dialect::Tuf1 => tuf1::$room::decode(signed),

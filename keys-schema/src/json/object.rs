@@ -11,18 +11,29 @@ use crate::json::Json;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Object(Vec<(Name, Json)>);
 
-/// A member's name. Those of [`USUAL`] take no room of their own.
+/// A member's name. Usual ones take no room of their own.
 pub(super) type Name = Cow<'static, str>;
 
-/// The names that a document repeats for every target: most of what would be allocated. Lower case and ASCII.
-const USUAL: [&str; 5] = ["custom", "hashes", "length", "sha256", "sha512"];
-
-/// The name of a member that is read.
+/// The name of a member that is read. Usual are those that a document repeats for every target: most of what would
+/// be allocated. They are lower case and ASCII.
 pub(super) fn intern(name: &str) -> Name {
-    match USUAL.into_iter().find(|usual| *usual == name) {
-        Some(usual) => Cow::Borrowed(usual),
-        None => Cow::Owned(name.to_owned()),
+    match name {
+        "custom" => Cow::Borrowed("custom"),
+        "hashes" => Cow::Borrowed("hashes"),
+        "length" => Cow::Borrowed("length"),
+        "sha256" => Cow::Borrowed("sha256"),
+        "sha512" => Cow::Borrowed("sha512"),
+        other => Cow::Owned(other.to_owned()),
     }
+}
+
+/// Among so many members a name is found soonest by looking at each.
+const FEW: usize = 4;
+
+/// Whether `known` is `name`. The members of a target's description have names of one length and with different
+/// ends: where they differ, this is seen without a call.
+pub(crate) fn is_name(known: &str, name: &str) -> bool {
+    known.len() == name.len() && known.as_bytes().last() == name.as_bytes().last() && known == name
 }
 
 impl Object {
@@ -47,6 +58,9 @@ impl Object {
     /// The value of a member.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Json> {
+        if self.0.len() <= FEW {
+            return self.0.iter().find(|(known, _)| is_name(known, name)).map(|(_, value)| value);
+        }
         let at = self.find(name).ok()?;
         self.0.get(at).map(|(_, value)| value)
     }
@@ -128,6 +142,8 @@ pub(super) struct Reading {
 
 /// Up to so many members are put in their places one by one, whatever their order.
 const SHORT: usize = 64;
+/// Room for so many members at first. Most objects are descriptions of targets and have no more.
+const FIRST: usize = 2;
 
 impl Reading {
     /// Adds a member.
@@ -136,6 +152,9 @@ impl Reading {
     /// The name, if it is known to be there already.
     pub(super) fn add(&mut self, name: Name, value: Json) -> Result<(), Name> {
         let Self { sorted: Object(sorted), unsorted } = self;
+        if sorted.is_empty() {
+            sorted.reserve_exact(FIRST);
+        }
         let at = match sorted.last() {
             Some((last, _)) if *last >= name => {
                 match sorted.binary_search_by(|(known, _)| known.cmp(&name)) {
@@ -145,7 +164,9 @@ impl Reading {
             }
             _ => sorted.len(),
         };
-        if at == sorted.len() || sorted.len() < SHORT {
+        if at == sorted.len() {
+            sorted.push((name, value));
+        } else if sorted.len() < SHORT {
             sorted.insert(at, (name, value));
         } else {
             unsorted.push((name, value));

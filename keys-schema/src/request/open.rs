@@ -129,6 +129,7 @@ impl OpenRequest {
         }
         let mut submission = Submission { target_files: self.request.files.clone(), ..Submission::default() };
         for (role, _, bytes) in self.documents() {
+            let bytes = bytes.into();
             match role {
                 RoleName::Root => submission.roots.push(bytes),
                 RoleName::Delegated(name) => drop(submission.delegated.insert(name, bytes)),

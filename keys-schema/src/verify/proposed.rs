@@ -30,7 +30,7 @@ impl<R: Document> Proposed<R> {
     /// They are no document of this kind.
     pub fn read(dialect: Dialect, bytes: Bytes) -> Result<Self, InvalidMetadata> {
         let envelope = Envelope::parse(dialect, &bytes)?;
-        let payload = R::decode(dialect, envelope.signed())?;
+        let payload = R::decode(dialect, &mut envelope.signed().clone())?;
         Ok(Self { payload, dialect, bytes, envelope })
     }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use crate::dialect::{Dialect, Document, Envelope, InvalidMetadata, Signature, notary1};
-use crate::digest::Sha256Digest;
+use crate::digest::{Hashed, Sha256Digest};
 use crate::key::{Certificate, Fingerprint, KeyId, PublicKey};
 use crate::metadata::{Children, KeyTable, MetaInfo, RoleKeys, Root, Targets, Threshold, Version};
 use crate::names::{RepositoryName, RoleName};
@@ -21,7 +21,7 @@ use crate::verify::Pin;
 /// Bytes that somebody sent, believed to be a document of kind `R`.
 #[derive(Clone)]
 pub struct RawMetadata<R> {
-    bytes: Bytes,
+    bytes: Hashed,
     dialect: Dialect,
     kind: PhantomData<R>,
 }
@@ -29,14 +29,14 @@ pub struct RawMetadata<R> {
 impl<R: Document> RawMetadata<R> {
     /// Takes `bytes` as they came.
     #[must_use]
-    pub const fn new(dialect: Dialect, bytes: Bytes) -> Self {
-        Self { bytes, dialect, kind: PhantomData }
+    pub fn new(dialect: Dialect, bytes: impl Into<Hashed>) -> Self {
+        Self { bytes: bytes.into(), dialect, kind: PhantomData }
     }
 
     /// The bytes.
     #[must_use]
     pub const fn bytes(&self) -> &Bytes {
-        &self.bytes
+        self.bytes.bytes()
     }
 
     /// Verifies against the keys that a trusted delegator names for this role (C4, C12,
@@ -45,9 +45,9 @@ impl<R: Document> RawMetadata<R> {
     /// # Errors
     /// Malformed bytes, too few distinct keys, or a payload of another kind.
     pub fn verify(self, keys: &RoleKeys, table: &KeyTable) -> Result<Verified<R>, VerifyError> {
-        let envelope = Envelope::parse(self.dialect, &self.bytes)?;
+        let mut envelope = Envelope::parse(self.dialect, &self.bytes)?;
         let signed_by = require_threshold(&envelope, keys, table)?;
-        let payload = R::decode(self.dialect, envelope.signed())?;
+        let payload = R::decode(self.dialect, envelope.signed_mut())?;
         Ok(Verified::new(payload, self, signed_by))
     }
 }
@@ -96,8 +96,8 @@ impl RawMetadata<Root> {
     /// # Errors
     /// Malformed bytes, or too few distinct keys.
     pub fn verify_first(self) -> Result<Verified<Root>, VerifyError> {
-        let envelope = Envelope::parse(self.dialect, &self.bytes)?;
-        let payload = Root::decode(self.dialect, envelope.signed())?;
+        let mut envelope = Envelope::parse(self.dialect, &self.bytes)?;
+        let payload = Root::decode(self.dialect, envelope.signed_mut())?;
         let keys = root_keys(self.dialect, &payload);
         let signed_by = require_threshold(&envelope, &keys, &payload.keys)?;
         Ok(Verified::new(payload, self, signed_by))
@@ -132,7 +132,7 @@ impl RawMetadata<Root> {
 #[derive(Clone, Debug)]
 pub struct Verified<R> {
     payload: Arc<R>,
-    bytes: Bytes,
+    bytes: Hashed,
     dialect: Dialect,
     digest: Sha256Digest,
     signed_by: BTreeSet<Fingerprint>,
@@ -150,6 +150,12 @@ impl<R> Verified<R> {
     /// The bytes, as received.
     #[must_use]
     pub const fn bytes(&self) -> &Bytes {
+        self.bytes.bytes()
+    }
+
+    /// The bytes with their digest.
+    #[must_use]
+    pub const fn hashed(&self) -> &Hashed {
         &self.bytes
     }
 
@@ -174,7 +180,7 @@ impl<R> Verified<R> {
 
 impl<R: Document> Verified<R> {
     fn new(payload: R, raw: RawMetadata<R>, signed_by: BTreeSet<Fingerprint>) -> Self {
-        let digest = Sha256Digest::of(&raw.bytes);
+        let digest = raw.bytes.digest();
         Self {
             payload: Arc::new(payload),
             bytes: raw.bytes,

@@ -52,7 +52,7 @@ impl World {
 
     fn publish(&mut self, sealed: &SealedUpdate) {
         for (role, version, bytes) in sealed.documents() {
-            let known = self.served.insert(file_name(role, *version, true), bytes.clone());
+            let known = self.served.insert(file_name(role, *version, true), bytes.bytes().clone());
             assert!(known.is_none() || *role == RoleName::Timestamp, "{role} {version} changed its content");
         }
         self.state = sealed.state().clone();

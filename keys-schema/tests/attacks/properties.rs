@@ -169,7 +169,7 @@ proptest! {
         let state = CurrentState::load(DIALECT, &signed().documents()).unwrap();
         let mut submission = changed(None, &signed());
         submission.roots.clear();
-        submission.targets = Some(bytes);
+        submission.targets = Some(bytes.into());
         let result = submission.check(DIALECT, Some(&state), &Authority { repository: &repository(), held_keys: &held(), now: now() });
         prop_assert!(result.is_err());
     }

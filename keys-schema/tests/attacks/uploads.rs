@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bulla_keys_schema::digest::{Sha256Digest, Sha512Digest};
+use bulla_keys_schema::digest::{Hashed, Sha256Digest, Sha512Digest};
 use bulla_keys_schema::json::Json;
 use bulla_keys_schema::limits;
 use bulla_keys_schema::metadata::Version;
@@ -370,7 +370,7 @@ const ROWS: &[Row] = &[
                 repo.next_root();
             });
             if spoil {
-                upload.submission.roots.resize(limits::ROOT_STEPS + 1, Bytes::new());
+                upload.submission.roots.resize(limits::ROOT_STEPS + 1, Bytes::new().into());
             }
             upload
         },
@@ -882,14 +882,14 @@ pub fn between(before: &Repo, after: &Repo) -> Upload {
 pub fn changed(before: Option<&Repo>, after: &Repo) -> Submission {
     let known = before.map_or_else(BTreeMap::new, Repo::documents);
     let known: BTreeSet<&Bytes> = known.values().collect();
-    let new = |doc: &Doc| Some(doc.bytes()).filter(|bytes| !known.contains(bytes));
+    let new = |doc: &Doc| Some(doc.bytes()).filter(|bytes| !known.contains(bytes)).map(Hashed::from);
     Submission {
         snapshot: None,
         roots: after
             .roots
             .iter()
             .skip(before.map_or(0, |before| before.roots.len()))
-            .map(Doc::bytes)
+            .map(|root| root.bytes().into())
             .collect(),
         targets: new(&after.targets),
         delegated: after

@@ -416,7 +416,7 @@ fn roles_with_documents_are_limited() {
                 }
                 after.role("targets/alice").push("delegations/roles", one);
             }
-            delegated.insert(name(&role(number)), bytes.clone());
+            delegated.insert(name(&role(number)), bytes.clone().into());
         }
         let mut submission = after.since(Some(&before));
         submission.delegated.extend(delegated);

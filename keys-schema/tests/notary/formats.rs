@@ -286,7 +286,7 @@ fn the_key_chooses_how_a_signature_is_verified() {
             for (made_by, signature) in &signatures {
                 let bytes = with_signature(&doc, &key.0, method, signature);
                 let mut upload = Upload { server: server.clone(), submission: papers.since(Some(&papers)) };
-                upload.submission.delegated.insert(name("targets/alice"), bytes);
+                upload.submission.delegated.insert(name("targets/alice"), bytes.into());
                 let result = upload.server.check(upload.submission);
                 let is_right = *method == fitting && *made_by == fitting;
                 assert_eq!(result.is_ok(), is_right, "{fitting} key, {method}, signature of {made_by}");
@@ -304,7 +304,7 @@ fn bad_signatures_beside_a_good_one_are_passed_over() {
     let text = String::from_utf8(alice.bytes().to_vec()).unwrap();
     let text =
         text.replace("\"signatures\":[", "\"signatures\":[{\"keyid\":\"x\",\"method\":\"x\",\"sig\":\"\"},");
-    upload.submission.delegated.insert(name("targets/alice"), text.into());
+    upload.submission.delegated.insert(name("targets/alice"), Bytes::from(text).into());
     assert!(upload.server.publish(upload.submission).is_ok());
 }
 
@@ -328,7 +328,7 @@ fn received_bytes_are_kept_whatever_their_form() {
         list(papers.next("targets/alice"), "v2").set("spec_version", "1.0");
         Bytes::from(order(papers.role("targets/alice")))
     };
-    upload.submission.delegated.insert(name("targets/alice"), alice.clone());
+    upload.submission.delegated.insert(name("targets/alice"), alice.clone().into());
     upload.server.publish(upload.submission).unwrap();
     let mut client = crate::client::Client::new(&upload.server.served);
     let view = client.follow(&upload.server.served).unwrap();

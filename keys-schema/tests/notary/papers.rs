@@ -8,7 +8,7 @@ use bulla_keys_schema::author::{Delegation, RoleSpec, RootEdit, TargetsEdit};
 use bulla_keys_schema::canonical::canonical;
 use bulla_keys_schema::dialect::Envelope;
 use bulla_keys_schema::dialect::notary1::{certificate_key_id, key_id, key_object, role_from_wire};
-use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::digest::{Hashed, Sha256Digest};
 use bulla_keys_schema::json::{Json, Object};
 use bulla_keys_schema::key::{Certificate, KeyId};
 use bulla_keys_schema::metadata::{KeyEntry, Root, Scope, Snapshot, Targets, Threshold, Version};
@@ -135,7 +135,7 @@ impl Papers {
     /// What `before` does not have.
     pub fn since(&self, before: Option<&Self>) -> Submission {
         let known = before.map_or_else(BTreeSet::new, Self::all_bytes);
-        let new = |bytes: Bytes| Some(bytes).filter(|bytes| !known.contains(bytes));
+        let new = |bytes: Bytes| Some(bytes).filter(|bytes| !known.contains(bytes)).map(Hashed::from);
         let delegated = self.delegated.iter().filter_map(|(role, doc)| Some((name(role), new(doc.bytes())?)));
         Submission {
             roots: new(self.root.bytes()).into_iter().collect(),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bulla_keys_schema::dialect::{Document, Envelope};
-use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::digest::{Hashed, Sha256Digest};
 use bulla_keys_schema::json::{Json, Object};
 use bulla_keys_schema::metadata::{MetaInfo, Root, Snapshot, Targets, Timestamp};
 use bulla_keys_schema::names::RoleName;
@@ -40,7 +40,7 @@ fn signed(bytes: &Bytes) -> Object {
 }
 
 fn decoded<D: Document>(bytes: &Bytes) -> D {
-    D::decode(DIALECT, &signed(bytes)).unwrap()
+    D::decode(DIALECT, &mut signed(bytes)).unwrap()
 }
 
 #[test]
@@ -90,7 +90,8 @@ fn a_life_with_notary_is_lived_again() {
         if is_held {
             server.held.extend(payload.snapshot.fingerprints(&payload.keys));
         }
-        let new = |kept: &Kept| Some(kept.bytes.clone()).filter(|bytes| !before.contains(bytes));
+        let new =
+            |kept: &Kept| Some(kept.bytes.clone()).filter(|bytes| !before.contains(bytes)).map(Hashed::from);
         let delegated = listed.values().filter(|kept| kept.role.starts_with("targets/"));
         let submission = Submission {
             roots: new(root).into_iter().collect(),

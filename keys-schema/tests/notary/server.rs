@@ -91,11 +91,11 @@ impl Server {
         let (state, documents, _) = sealed.into_parts();
         for (role, version, bytes) in documents {
             match role {
-                RoleName::Root => drop(self.served.roots.insert(version.get(), bytes.clone())),
-                RoleName::Timestamp => self.served.timestamp = bytes.clone(),
+                RoleName::Root => drop(self.served.roots.insert(version.get(), bytes.bytes().clone())),
+                RoleName::Timestamp => self.served.timestamp = bytes.bytes().clone(),
                 _ => self.served.put(&bytes),
             }
-            self.documents.insert(role, bytes);
+            self.documents.insert(role, bytes.bytes().clone());
         }
         let loaded = CurrentState::load(DIALECT, &self.documents).unwrap();
         assert!(content(&loaded) == content(&state), "what is stored is not what was sealed");

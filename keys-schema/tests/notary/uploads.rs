@@ -43,7 +43,7 @@ pub fn between(before: &Papers, after: &Papers) -> Upload {
 /// The same with these bytes of `targets/alice` instead.
 pub fn with_alice(mut upload: Upload, bytes: impl Into<Bytes>) -> Upload {
     let alice = crate::papers::name("targets/alice");
-    assert!(upload.submission.delegated.insert(alice, bytes.into()).is_some());
+    assert!(upload.submission.delegated.insert(alice, bytes.into().into()).is_some());
     upload
 }
 

@@ -18,8 +18,12 @@ pub(super) async fn begun(body: Body) -> Body {
     while length < ENOUGH
         && let Some(next) = rest.next().await
     {
-        length += next.as_ref().map_or(ENOUGH, |bytes| bytes.len());
-        first.push(next);
+        let added = next.as_ref().map_or(ENOUGH, |bytes| bytes.len());
+        // Of nothing, HTTP/2 can send any number.
+        if added > 0 {
+            first.push(next);
+        }
+        length += added;
     }
     Body::from_stream(stream::iter(first).chain(rest))
 }
@@ -80,6 +84,15 @@ mod tests {
             assert_eq!(first(begun(Body::from(&WHOLE[..length])).await).await, None, "{length}");
         }
         assert_eq!(axum::body::to_bytes(begun(late([WHOLE])).await, 100).await.unwrap(), WHOLE);
+    }
+
+    #[tokio::test]
+    async fn nothing_takes_no_room() {
+        let nothing = stream::iter(0..1_000_000).map(|_| Ok::<_, Infallible>(Bytes::new()));
+        let body =
+            begun(Body::from_stream(nothing.chain(stream::iter([Ok(Bytes::from_static(WHOLE))])))).await;
+        let chunks: Vec<_> = body.into_data_stream().collect().await;
+        assert_eq!(chunks.len(), 1);
     }
 
     #[tokio::test]

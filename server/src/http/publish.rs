@@ -80,7 +80,7 @@ async fn read(parts: &mut Parts) -> Result<(Vec<Uploaded>, Vec<Bytes>), ApiError
             Some(METADATA_PART) => {
                 let (role, version) = part.file_name().and_then(document_name).ok_or_else(bad_name)?;
                 let bytes = part.bytes(role.byte_limit(), role.as_str()).await?;
-                documents.push(Uploaded { role, version: Some(version), bytes });
+                documents.push(Uploaded { role, version: Some(version), bytes: bytes.into() });
             }
             Some(TARGET_PART) => targets.push(part.bytes(limits::TARGET_FILE_BYTES, "target").await?),
             _ => {

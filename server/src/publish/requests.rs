@@ -327,7 +327,7 @@ fn upload(open: &OpenRequest, head: Option<&Head>, actor: &str) -> Upload {
         base: Base::Head(head.map(|head| head.token)),
         operation: None,
         documents: documents
-            .map(|(role, version, bytes)| Uploaded { role, version: Some(version), bytes })
+            .map(|(role, version, bytes)| Uploaded { role, version: Some(version), bytes: bytes.into() })
             .collect(),
         targets: request.files.clone(),
         actor: actor.to_owned(),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bulla_keys_schema::dialect::Dialect;
+use bulla_keys_schema::digest::Hashed;
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::verify::submission::{Rejection, Submission};
@@ -47,7 +48,7 @@ pub struct Uploaded {
     /// Its version, if its file name tells it.
     pub version: Option<Version>,
     /// Its bytes.
-    pub bytes: Bytes,
+    pub bytes: Hashed,
 }
 
 /// The versions that the file names of an upload promised.
@@ -61,7 +62,7 @@ impl Upload {
     }
 
     /// The documents each of which is heavy work alone.
-    pub(super) fn heavy_documents(&self) -> Vec<Bytes> {
+    pub(super) fn heavy_documents(&self) -> Vec<Hashed> {
         let documents = self.documents.iter().map(|document| &document.bytes);
         documents.filter(|bytes| size::is_heavy(bytes.len())).cloned().collect()
     }
@@ -102,7 +103,7 @@ impl Names {
     ///
     /// # Errors
     /// A document of another version than its file name said: somebody mixed up files.
-    pub(super) fn compare(&self, documents: &[(RoleName, Version, Bytes)]) -> Result<(), PublishFailure> {
+    pub(super) fn compare(&self, documents: &[(RoleName, Version, Hashed)]) -> Result<(), PublishFailure> {
         for (role, version, _) in documents {
             let Some(named) = self.0.get(role) else { continue };
             if let Some(first) = named.first()
@@ -123,7 +124,7 @@ mod tests {
         let document = |role: &&str| Uploaded {
             role: role.parse().unwrap(),
             version: Some(Version::FIRST),
-            bytes: Bytes::from_static(b"{}"),
+            bytes: Bytes::from_static(b"{}").into(),
         };
         Upload {
             repository: "a".parse().unwrap(),
@@ -153,7 +154,7 @@ mod tests {
     fn file_names_must_tell_the_truth() {
         let names = upload(&["root"]).names();
         let second = Version::new(2).unwrap();
-        let document = |version| [(RoleName::Root, version, Bytes::new())];
+        let document = |version| [(RoleName::Root, version, Bytes::new().into())];
         assert!(names.compare(&document(Version::FIRST)).is_ok());
         assert!(matches!(names.compare(&document(second)), Err(PublishFailure::Misnamed { .. })));
         let mut unnamed = upload(&["root"]);

@@ -50,12 +50,12 @@ pub(super) fn inspect(publication: &Publication) -> Result<Inspected, PublishErr
     }
     let mut documents: BTreeMap<(RoleName, Version), InspectedDocument> = BTreeMap::new();
     for new in &publication.documents {
-        let digest = Sha256Digest::of(&new.bytes);
+        let digest = new.bytes.digest();
         let document = InspectedDocument {
             role: new.role.clone(),
             version: new.version,
             digest,
-            bytes: new.bytes.clone(),
+            bytes: new.bytes.bytes().clone(),
         };
         if let Some(other) = documents.insert((new.role.clone(), new.version), document)
             && other.digest != digest

@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bulla_keys_schema::dialect::Dialect;
-use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::digest::{Hashed, Sha256Digest};
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::request::RequestId;
@@ -102,7 +102,7 @@ pub trait TrustStore: Send + Sync + 'static {
     /// judged. No reader sees them, and what no publication has taken is cleared away when the
     /// result is dropped. Nothing is promised: what is not done here, [`Self::publish`] does. Waits
     /// for the disk.
-    fn stage(&self, _documents: &[Bytes]) -> Staged {
+    fn stage(&self, _documents: &[Hashed]) -> Staged {
         Staged::default()
     }
 
@@ -373,7 +373,7 @@ pub struct NewDocument {
     /// Its version.
     pub version: Version,
     /// Its bytes, exactly as received or signed.
-    pub bytes: Bytes,
+    pub bytes: Hashed,
 }
 
 /// The end of a repository.

@@ -25,7 +25,7 @@ pub async fn g5_versions_never_change(place: &dyn Place) {
             other.documents.push(NewDocument {
                 role: RoleName::Targets,
                 version: version(number),
-                bytes: Bytes::from_static(b"other bytes"),
+                bytes: Bytes::from_static(b"other bytes").into(),
             });
             let refused = store.publish(other).await;
             assert!(matches!(refused, Err(PublishError::Invalid { .. })), "{number}: {refused:?}");
@@ -34,14 +34,14 @@ pub async fn g5_versions_never_change(place: &dyn Place) {
         twice.documents.push(NewDocument {
             role: RoleName::Targets,
             version: version(4),
-            bytes: Bytes::from_static(b"a second content"),
+            bytes: Bytes::from_static(b"a second content").into(),
         });
         assert!(matches!(store.publish(twice).await, Err(PublishError::Invalid { .. })));
         store = place.reopen(store).await;
     }
     let mut again = publication(&repository, Some(last.token), 4, Shape::default());
     let same = document(&repository, &RoleName::Targets, 2, Shape::default());
-    again.documents.push(NewDocument { role: RoleName::Targets, version: version(2), bytes: same });
+    again.documents.push(NewDocument { role: RoleName::Targets, version: version(2), bytes: same.into() });
     store.publish(again).await.unwrap();
     assert_sound(&*store).await;
 }
@@ -57,7 +57,7 @@ pub async fn g5_renewals_replace(place: &dyn Place) {
         let bytes = renewed.documents[0].bytes.clone();
         store.publish(renewed).await.unwrap();
         let now = store.head(&repository).await.unwrap().unwrap();
-        assert_eq!(now.timestamp, bytes);
+        assert_eq!(&now.timestamp, bytes.bytes());
         assert_eq!(now.current[&RoleName::Snapshot], head.current[&RoleName::Snapshot]);
         if number == 6 {
             store = place.reopen(store).await;
@@ -76,7 +76,7 @@ pub async fn g5_renewals_replace(place: &dyn Place) {
     reused.documents.push(NewDocument {
         role: RoleName::Timestamp,
         version: version(4),
-        bytes: Bytes::from_static(b"an old version anew"),
+        bytes: Bytes::from_static(b"an old version anew").into(),
     });
     assert!(matches!(store.publish(reused).await, Err(PublishError::Invalid { .. })));
     assert_eq!(store.changes(Position(0), 100).await.unwrap().len(), 2);
@@ -105,9 +105,9 @@ pub async fn g5_notary_snapshots_stay(place: &dyn Place) {
     for _ in 0..2 {
         for snapshot in &brought {
             let read = store.by_digest(&repository, Sha256Digest::of(&snapshot.bytes)).await.unwrap();
-            assert_eq!(read.as_ref(), Some(&snapshot.bytes), "snapshot {}", snapshot.version);
+            assert_eq!(read.as_ref(), Some(snapshot.bytes.bytes()), "snapshot {}", snapshot.version);
             let read = store.by_version(&repository, &RoleName::Snapshot, snapshot.version).await.unwrap();
-            assert_eq!(read.as_ref(), Some(&snapshot.bytes), "snapshot {}", snapshot.version);
+            assert_eq!(read.as_ref(), Some(snapshot.bytes.bytes()), "snapshot {}", snapshot.version);
         }
         assert_sound(&*store).await;
         store = place.reopen(store).await;
@@ -127,7 +127,11 @@ pub async fn roles_of_nobody_stay(place: &dyn Place) {
         first.dialect = dialect;
         let known = reference(7, &bytes);
         first.current.insert(role.clone(), known.clone());
-        first.documents.push(NewDocument { role: role.clone(), version: version(7), bytes: bytes.clone() });
+        first.documents.push(NewDocument {
+            role: role.clone(),
+            version: version(7),
+            bytes: bytes.clone().into(),
+        });
         store.publish(first).await.unwrap();
         for number in 2..=4 {
             let head = store.head(&repository).await.unwrap().unwrap();

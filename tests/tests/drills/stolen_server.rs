@@ -188,7 +188,7 @@ impl Thief {
     }
 
     fn add(&mut self, role: RoleName, version: Version, bytes: Bytes) {
-        self.documents.push(NewDocument { role, version, bytes });
+        self.documents.push(NewDocument { role, version, bytes: bytes.into() });
     }
 
     fn publication(self) -> Publication {

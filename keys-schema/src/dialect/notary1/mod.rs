@@ -40,8 +40,8 @@ use crate::time::UtcTime;
 /// # Errors
 /// The bytes are no targets document.
 pub fn claimed_version(bytes: &[u8]) -> Result<Version, InvalidMetadata> {
-    let envelope = Envelope::parse(Dialect::Notary1, bytes)?;
-    Ok(targets::decode(envelope.signed())?.version)
+    let mut envelope = Envelope::parse(Dialect::Notary1, bytes)?;
+    Ok(targets::decode(envelope.signed_mut())?.version)
 }
 
 /// The members that every document has.

@@ -2,6 +2,7 @@
 
 use crate::dialect::InvalidMetadata;
 use crate::dialect::fields::{At, Fields, refuse_case_variants};
+use crate::dialect::listed::{read_targets, take_custom, take_targets};
 use crate::dialect::notary1::key::{read_role_keys, read_table, write_role_keys, write_table};
 use crate::dialect::notary1::meta::{read_hashes, write_hashes};
 use crate::dialect::notary1::{integer, list, read_header, role_from_wire, role_to_wire, write_header};
@@ -11,15 +12,12 @@ use crate::limits;
 use crate::metadata::{Children, DelegatedRole, Delegations, Scope, TargetInfo, Targets};
 use crate::names::{DelegatedRoleName, RoleName};
 
-pub(crate) fn decode(signed: &Object) -> Result<Targets, InvalidMetadata> {
+pub(crate) fn decode(signed: &mut Object) -> Result<Targets, InvalidMetadata> {
+    let listed = take_targets(signed);
     let mut fields = Fields::new(signed, "targets")?;
     let header = read_header(&mut fields, "Targets")?;
-    let listed = fields.need("targets", "an object", Json::as_object)?;
-    let place = At::from("targets.targets");
-    let targets = listed
-        .iter()
-        .map(|(name, info)| Ok((name.to_owned(), read_target(info, place.below(name))?)))
-        .collect::<Result<_, InvalidMetadata>>()?;
+    fields.need("targets", "an object", Json::as_object)?;
+    let targets = read_targets(listed, read_target)?;
     let delegations = match fields.take("delegations") {
         Some(value) => read_delegations(value)?,
         None => None,
@@ -44,11 +42,12 @@ pub(crate) fn encode(targets: &Targets) -> Object {
     signed
 }
 
-fn read_target(value: &Json, at: At<'_>) -> Result<TargetInfo, InvalidMetadata> {
-    let mut fields = Fields::of(value, at)?;
+fn read_target(mut value: Json, at: At<'_>) -> Result<TargetInfo, InvalidMetadata> {
+    let custom = take_custom(&mut value);
+    let mut fields = Fields::of(&value, at)?;
     let length = fields.need("length", "a number", Json::as_u64)?;
     let hashes = read_hashes(fields.need("hashes", "an object", Some)?, &fields.at("hashes"))?;
-    let custom = fields.take("custom").cloned();
+    fields.take("custom");
     if let Some(custom) = &custom {
         refuse_case_variants(custom, &fields.path("custom"))?;
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dialect::InvalidMetadata;
 use crate::dialect::fields::{At, Fields, refuse_case_variants};
+use crate::dialect::listed::{read_targets, take_custom, take_targets};
 use crate::dialect::tuf1::key::{read_role_keys, read_table, write_role_keys, write_table};
 use crate::dialect::tuf1::meta::{read_hashes, write_hashes};
 use crate::dialect::tuf1::{
@@ -28,15 +29,12 @@ const REVOKED: &str = "x_bulla_revoked";
 /// check the signature.
 const ENDS: &str = "x_bulla_expires";
 
-pub(crate) fn decode(signed: &Object) -> Result<Targets, InvalidMetadata> {
+pub(crate) fn decode(signed: &mut Object) -> Result<Targets, InvalidMetadata> {
+    let listed = take_targets(signed);
     let mut fields = Fields::new(signed, "targets")?;
     let header = read_header(&mut fields, "targets")?;
-    let listed = fields.need("targets", "an object", Json::as_object)?;
-    let at = At::from("targets.targets");
-    let targets = listed
-        .iter()
-        .map(|(name, info)| Ok((name.to_owned(), read_target(info, at.below(name))?)))
-        .collect::<Result<_, InvalidMetadata>>()?;
+    fields.need("targets", "an object", Json::as_object)?;
+    let targets = read_targets(listed, read_target)?;
     let mut delegations = match fields.take("delegations") {
         Some(value) => Some(read_delegations(value)?),
         None => None,
@@ -84,11 +82,12 @@ pub(crate) fn encode(targets: &Targets) -> Object {
     signed
 }
 
-fn read_target(value: &Json, at: At<'_>) -> Result<TargetInfo, InvalidMetadata> {
-    let mut fields = Fields::of(value, at)?;
+fn read_target(mut value: Json, at: At<'_>) -> Result<TargetInfo, InvalidMetadata> {
+    let custom = take_custom(&mut value);
+    let mut fields = Fields::of(&value, at)?;
     let length = fields.need("length", "a number", Json::as_u64)?;
     let hashes = read_hashes(fields.need("hashes", "an object", Some)?, &fields.at("hashes"))?;
-    let custom = fields.take("custom").cloned();
+    fields.take("custom");
     if let Some(custom) = &custom {
         refuse_case_variants(custom, &fields.path("custom"))?;
     }

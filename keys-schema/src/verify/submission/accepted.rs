@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use crate::dialect::{Dialect, Document};
-use crate::digest::{Hashes, Sha256Digest};
+use crate::digest::{Hashed, Hashes, Sha256Digest};
 use crate::limits;
 use crate::metadata::{MetaInfo, Root, Snapshot, Targets, Timestamp, Version};
 use crate::names::{DelegatedRoleName, RoleName};
@@ -195,12 +195,12 @@ impl AcceptedUpdate {
         &self,
         snapshot: Option<&Verified<Snapshot>>,
         timestamp: &Verified<Timestamp>,
-    ) -> Vec<(RoleName, Version, Bytes)> {
-        let roots = self.new_roots.iter().map(|root| (RoleName::Root, root.version(), root.bytes().clone()));
-        let targets = self.changed_targets().map(|(role, doc)| (role, doc.version(), doc.bytes().clone()));
+    ) -> Vec<(RoleName, Version, Hashed)> {
+        let roots = self.new_roots.iter().map(|root| (RoleName::Root, root.version(), root.hashed().clone()));
+        let targets = self.changed_targets().map(|(role, doc)| (role, doc.version(), doc.hashed().clone()));
         let snapshot =
-            snapshot.into_iter().map(|doc| (RoleName::Snapshot, doc.version(), doc.bytes().clone()));
-        let timestamp = [(RoleName::Timestamp, timestamp.version(), timestamp.bytes().clone())];
+            snapshot.into_iter().map(|doc| (RoleName::Snapshot, doc.version(), doc.hashed().clone()));
+        let timestamp = [(RoleName::Timestamp, timestamp.version(), timestamp.hashed().clone())];
         roots.chain(targets).chain(snapshot).chain(timestamp).collect()
     }
 
@@ -232,7 +232,7 @@ fn list<R: Document>(meta: &mut BTreeMap<RoleName, MetaInfo>, role: RoleName, do
 #[derive(Clone, Debug)]
 pub struct SealedUpdate {
     state: CurrentState,
-    documents: Vec<(RoleName, Version, Bytes)>,
+    documents: Vec<(RoleName, Version, Hashed)>,
     target_files: Vec<Bytes>,
 }
 
@@ -245,7 +245,7 @@ impl SealedUpdate {
 
     /// The new documents, in the order in which a plain file server would have to write them.
     #[must_use]
-    pub fn documents(&self) -> &[(RoleName, Version, Bytes)] {
+    pub fn documents(&self) -> &[(RoleName, Version, Hashed)] {
         &self.documents
     }
 
@@ -257,7 +257,7 @@ impl SealedUpdate {
 
     /// Gives up the parts.
     #[must_use]
-    pub fn into_parts(self) -> (CurrentState, Vec<(RoleName, Version, Bytes)>, Vec<Bytes>) {
+    pub fn into_parts(self) -> (CurrentState, Vec<(RoleName, Version, Hashed)>, Vec<Bytes>) {
         (self.state, self.documents, self.target_files)
     }
 }

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::Bytes;
-
 use crate::dialect::Dialect;
+use crate::digest::Hashed;
 use crate::limits;
 use crate::metadata::{Children, Root, Targets};
 use crate::names::{DelegatedRoleName, RELEASES, REVOCATIONS, RoleName};
@@ -35,7 +34,7 @@ pub(super) fn check(
     current: Option<&CurrentState>,
     root: &Verified<Root>,
     targets: &Verified<Targets>,
-    mut uploaded: BTreeMap<DelegatedRoleName, Bytes>,
+    mut uploaded: BTreeMap<DelegatedRoleName, Hashed>,
     authority: &Authority<'_>,
 ) -> Result<Delegated, Rejection> {
     let dialect = root.dialect();

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use crate::dialect::notary1::{role_from_wire, role_to_wire};
+use crate::digest::Hashed;
 use crate::key::Fingerprint;
 use crate::metadata::{MetaInfo, Snapshot, TopLevelRole};
 use crate::names::{DelegatedRoleName, RoleName};
@@ -20,7 +21,7 @@ impl AcceptedUpdate {
     /// or that the server can sign it, having the keys in `held`.
     pub(super) fn with_given_snapshot(
         mut self,
-        uploaded: Option<Bytes>,
+        uploaded: Option<Hashed>,
         held: &BTreeSet<Fingerprint>,
     ) -> Result<Self, Rejection> {
         let Some(bytes) = uploaded else {
@@ -42,7 +43,7 @@ impl AcceptedUpdate {
         Ok(self)
     }
 
-    fn check_snapshot(&self, bytes: Bytes) -> Result<Verified<Snapshot>, Rejection> {
+    fn check_snapshot(&self, bytes: Hashed) -> Result<Verified<Snapshot>, Rejection> {
         let role = RoleName::Snapshot;
         let root = self.root.payload();
         let snapshot = raw::<Snapshot>(self.root.dialect(), &role, bytes)?

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use crate::dialect::Dialect;
-use crate::digest::Sha256Digest;
+use crate::digest::{Hashed, Sha256Digest};
 use crate::key::Fingerprint;
 use crate::limits;
 use crate::metadata::{Root, Targets, TopLevelRole, Version};
@@ -36,13 +36,13 @@ use crate::verify::{RawMetadata, Verified, VerifyError};
 #[derive(Clone, Default)]
 pub struct Submission {
     /// New roots, oldest first.
-    pub roots: Vec<Bytes>,
+    pub roots: Vec<Hashed>,
     /// New top-level targets.
-    pub targets: Option<Bytes>,
+    pub targets: Option<Hashed>,
     /// New delegated targets.
-    pub delegated: BTreeMap<DelegatedRoleName, Bytes>,
+    pub delegated: BTreeMap<DelegatedRoleName, Hashed>,
     /// A new snapshot, in Notary's dialect, of a repository whose owner holds the key.
-    pub snapshot: Option<Bytes>,
+    pub snapshot: Option<Hashed>,
     /// Bytes of targets that the uploaded documents list.
     pub target_files: Vec<Bytes>,
 }
@@ -119,7 +119,7 @@ impl Submission {
 fn check_roots(
     dialect: Dialect,
     current: Option<&CurrentState>,
-    uploaded: Vec<Bytes>,
+    uploaded: Vec<Hashed>,
     authority: &Authority<'_>,
 ) -> Result<Vec<Verified<Root>>, Rejection> {
     if uploaded.len() > limits::ROOT_STEPS {
@@ -156,7 +156,7 @@ fn check_roots(
 fn check_targets(
     dialect: Dialect,
     current: Option<&CurrentState>,
-    uploaded: Option<Bytes>,
+    uploaded: Option<Hashed>,
     root: &Verified<Root>,
     authority: &Authority<'_>,
 ) -> Result<Verified<Targets>, Rejection> {
@@ -354,7 +354,7 @@ pub enum Rejection {
 fn raw<R: crate::dialect::Document>(
     dialect: Dialect,
     role: &RoleName,
-    bytes: Bytes,
+    bytes: Hashed,
 ) -> Result<RawMetadata<R>, Rejection> {
     let limit = role.byte_limit();
     if bytes.len() > limit {

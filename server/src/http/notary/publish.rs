@@ -47,7 +47,7 @@ pub(super) async fn post(
         operation: None,
         documents: documents
             .iter()
-            .map(|(role, bytes)| Uploaded { role: role.clone(), version: None, bytes: bytes.clone() })
+            .map(|(role, bytes)| Uploaded { role: role.clone(), version: None, bytes: bytes.clone().into() })
             .collect(),
         targets: Vec::new(),
         actor: caller.name().to_owned(),

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::digest::{Hashed, Sha256Digest};
 use bytes::Bytes;
+use rustix::fs::{Advice, fadvise};
 
 use super::layout::{at, sync_data, sync_folder};
 use super::packed::{self, Unpackable};
@@ -62,22 +63,22 @@ impl Blobs {
     }
 
     /// Does what takes long of [`Self::store`] ahead of it: `bytes` are durable when it returns, but
-    /// nobody finds them. Returns their digest, for [`Self::unstage`]. No folder is made: what is
-    /// refused in the end leaves nothing.
+    /// nobody finds them. No folder is made: what is refused in the end leaves nothing.
     ///
     /// # Errors
     /// The file cannot be written; nothing is left of it then. A failed sync ends the process.
-    pub(super) fn stage(&self, bytes: &[u8]) -> Result<Sha256Digest, StoreError> {
-        let digest = Sha256Digest::of(bytes);
+    pub(super) fn stage(&self, bytes: &Hashed) -> Result<(), StoreError> {
+        let digest = bytes.digest();
         let path = self.path(digest);
         if path.exists() {
-            return Ok(digest);
+            return Ok(());
         }
         let beside = self.write_beside(bytes)?;
+        give_back(&beside);
         if let Some(other) = self.staged().insert(digest, beside) {
             drop(fs::remove_file(other));
         }
-        Ok(digest)
+        Ok(())
     }
 
     /// Clears away what [`Self::stage`] wrote, unless it was stored meanwhile.
@@ -279,6 +280,14 @@ fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
+/// Tells the system that nobody reads this file soon, which is on the disk: what is current is served from memory
+/// once it was read. The next file takes the same pages, and not others that a virtual machine may have to get from
+/// its host first, which takes many times as long as to write them.
+fn give_back(path: &Path) {
+    // Whoever does not give them back has them; nothing depends on it.
+    let _hint = File::open(path).map(|file| fadvise(&file, 0, None, Advice::DontNeed));
+}
+
 fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let mut file = File::create(path).map_err(at("create", path))?;
     file.write_all(bytes).map_err(at("write", path))?;
@@ -333,15 +342,16 @@ mod tests {
     fn a_staged_value_is_found_once_it_is_stored() {
         let (_folder, blobs) = blobs();
         let value = b"0123456789".repeat(2_000);
-        let digest = blobs.stage(&value).unwrap();
-        assert_eq!((digest, temporary(&blobs)), (Sha256Digest::of(&value), 1));
+        let (digest, early) = (Sha256Digest::of(&value), Hashed::from(Bytes::from(value.clone())));
+        blobs.stage(&early).unwrap();
+        assert_eq!(temporary(&blobs), 1);
         assert_eq!(refused(&blobs, &value), "blob X is missing");
         blobs.store(digest, &value).unwrap();
         assert!(blobs.read(digest, length(&value)).unwrap() == value);
         assert_eq!(temporary(&blobs), 0);
         // The file has its name: there is nothing to be cleared away, nor to be staged again.
         blobs.unstage(digest);
-        blobs.stage(&value).unwrap();
+        blobs.stage(&early).unwrap();
         assert!(temporary(&blobs) == 0 && blobs.read(digest, length(&value)).unwrap() == value);
     }
 
@@ -349,9 +359,11 @@ mod tests {
     fn a_staged_value_that_nobody_wants_leaves_nothing() {
         let (_folder, blobs) = blobs();
         let value = b"0123456789".repeat(2_000);
-        let digest = blobs.stage(&value).unwrap();
+        let (digest, early) = (Sha256Digest::of(&value), Hashed::from(Bytes::from(value.clone())));
+        blobs.stage(&early).unwrap();
         // Somebody else stages the same: there is one file, which whoever is first clears away.
-        assert_eq!((blobs.stage(&value).unwrap(), temporary(&blobs)), (digest, 1));
+        blobs.stage(&early).unwrap();
+        assert_eq!(temporary(&blobs), 1);
         blobs.unstage(digest);
         assert_eq!(fs::read_dir(&blobs.folder).unwrap().count(), 0);
         blobs.unstage(digest);
@@ -364,14 +376,15 @@ mod tests {
     fn a_staged_value_mends_a_damaged_one() {
         let (_folder, blobs) = blobs();
         let value = b"0123456789".repeat(2_000);
-        let digest = blobs.stage(&value).unwrap();
+        let digest = Sha256Digest::of(&value);
+        blobs.stage(&Hashed::from(Bytes::from(value.clone()))).unwrap();
         fs::create_dir_all(blobs.path(digest).parent().unwrap()).unwrap();
         fs::write(blobs.path(digest), b"0123").unwrap();
         blobs.store(digest, &value).unwrap();
         assert!(blobs.read(digest, length(&value)).unwrap() == value);
         fs::write(blobs.path(digest), b"0123").unwrap();
         // What is there was not looked at, so storing has to do it all.
-        blobs.stage(&value).unwrap();
+        blobs.stage(&Hashed::from(Bytes::from(value.clone()))).unwrap();
         blobs.store(digest, &value).unwrap();
         assert!(blobs.read(digest, length(&value)).unwrap() == value);
     }

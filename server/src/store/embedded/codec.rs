@@ -454,7 +454,7 @@ mod tests {
             .map(|(step, role)| NewDocument {
                 role: role.parse().unwrap(),
                 version: Version::new(seed + step + 1).unwrap(),
-                bytes: Bytes::from(vec![u8::try_from(seed % 251).unwrap(); size(step)]),
+                bytes: Bytes::from(vec![u8::try_from(seed % 251).unwrap(); size(step)]).into(),
             })
             .collect();
         let current = documents

@@ -428,5 +428,5 @@ pub(super) fn replayed(row: &OperationRow, repository: &RepositoryName) -> Resul
 pub(super) fn new_timestamp(publication: &Publication) -> Option<Bytes> {
     let version = publication.current.get(&RoleName::Timestamp)?.version;
     let new = publication.documents.iter().find(|d| d.role == RoleName::Timestamp && d.version == version)?;
-    Some(new.bytes.clone())
+    Some(new.bytes.bytes().clone())
 }

@@ -46,7 +46,7 @@ use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::digest::{Hashed, Sha256Digest};
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::request::RequestId;
@@ -267,7 +267,7 @@ impl TrustStore for EmbeddedStore {
         Announcement::new(Arc::clone(&pace.announced), pace.is_single())
     }
 
-    fn stage(&self, documents: &[Bytes]) -> Staged {
+    fn stage(&self, documents: &[Hashed]) -> Staged {
         let Ok(Running { shared, .. }) = self.writable() else { return Staged::default() };
         let long = documents.iter().filter(|bytes| bytes.len() > INLINE_BYTES);
         // What cannot be written is tried again, and told then.
@@ -459,9 +459,9 @@ struct Early {
 }
 
 impl Early {
-    fn stage(shared: &Arc<Shared>, bytes: &[u8]) -> Option<Box<dyn Any + Send>> {
-        let digest = shared.blobs.stage(bytes).ok()?;
-        Some(Box::new(Self { shared: Arc::clone(shared), digest }))
+    fn stage(shared: &Arc<Shared>, bytes: &Hashed) -> Option<Box<dyn Any + Send>> {
+        shared.blobs.stage(bytes).ok()?;
+        Some(Box::new(Self { shared: Arc::clone(shared), digest: bytes.digest() }))
     }
 }
 
