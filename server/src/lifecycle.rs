@@ -6,6 +6,7 @@
 mod front;
 mod guard;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::TokioTimer;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
 use crate::router;
@@ -93,9 +95,10 @@ impl Server {
             app.renewer.run(phase.clone()).await;
             Ok(())
         };
-        let beat = tokio::spawn(beat());
-        let served = tokio::try_join!(main, operations, renewal);
-        beat.abort();
+        let served = tokio::select! {
+            served = async { tokio::try_join!(main, operations, renewal) } => served,
+            never = beat() => match never {},
+        };
         app.store.close().await?;
         served.map(|_| ())
     }
@@ -103,8 +106,9 @@ impl Server {
 
 /// Does nothing, in time. A timer that is to go off before all others wakes the thread that sleeps until the
 /// next one, and nearly every request on a quiet server sets such timers. None of them goes off before this one.
-async fn beat() {
+async fn beat() -> Infallible {
     let mut beats = tokio::time::interval(BEAT);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         beats.tick().await;
     }

@@ -19,10 +19,14 @@ fn connect(server: &TestServer) -> TcpStream {
 }
 
 fn begin(server: &TestServer, path: &str, framing: &str) -> TcpStream {
+    begin_as(server, path, "multipart/form-data; boundary=b", framing)
+}
+
+fn begin_as(server: &TestServer, path: &str, media_type: &str, framing: &str) -> TcpStream {
     let mut connection = connect(server);
     let head = format!(
         "POST {path} HTTP/1.1\r\nhost: localhost\r\nif-none-match: *\r\nidempotency-key: {:032x}\r\n\
-         content-type: multipart/form-data; boundary=b\r\n{framing}\r\n\r\n",
+         content-type: {media_type}\r\n{framing}\r\n\r\n",
         1
     );
     connection.write_all(head.as_bytes()).expect("sent");
@@ -66,6 +70,23 @@ async fn who_is_refused_before_he_was_heard_reads_why() {
             connection.write_all(next).expect("sent");
             assert!(read_until(&mut connection, "\"repositories\"").contains("HTTP/1.1 200"), "{path}");
         });
+    }
+}
+
+/// Nor is he told to go on who waits for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_form_is_refused_before_any_of_it_has_come() {
+    let hour = Duration::from_secs(3600);
+    let limits = LimitsConfig { body_idle: hour, request_time: hour, ..LimitsConfig::default() };
+    let server = with(limits).await;
+    for media_type in ["application/json", "multipart/form-data", "multipart/form-data; boundary="] {
+        for framing in ["content-length: 1000", "content-length: 1000\r\nexpect: 100-continue"] {
+            tokio::task::block_in_place(|| {
+                let path = "/api/v1/repositories/a/publish";
+                let refused = read_until(&mut begin_as(&server, path, media_type, framing), "}");
+                assert!(refused.starts_with("HTTP/1.1 415"), "{media_type}: {refused}");
+            });
+        }
     }
 }
 

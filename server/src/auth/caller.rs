@@ -7,17 +7,17 @@ use bulla_keys_schema::names::RepositoryName;
 
 use super::{Right, Rights, Scope};
 
-/// Somebody whose rights are known.
+/// Somebody whose rights are known. Cheap to clone: every read of a token's holder makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    name: String,
+    name: Arc<str>,
     grants: Grants,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Grants {
     /// Of a token of our own.
-    Scoped { rights: Rights, scopes: Vec<Scope> },
+    Scoped { rights: Rights, scopes: Arc<[Scope]> },
     /// Of a registry's token: repository by repository.
     Listed(Arc<Listed>),
 }
@@ -56,19 +56,19 @@ impl Actions {
 impl Caller {
     /// The holder of a token.
     #[must_use]
-    pub const fn token(name: String, rights: Rights, scopes: Vec<Scope>) -> Self {
-        Self { name, grants: Grants::Scoped { rights, scopes } }
+    pub fn token(name: &str, rights: Rights, scopes: Vec<Scope>) -> Self {
+        Self { name: name.into(), grants: Grants::Scoped { rights, scopes: scopes.into() } }
     }
 
     /// The holder of a registry's token.
-    pub(super) const fn listed(name: String, listed: Arc<Listed>) -> Self {
-        Self { name, grants: Grants::Listed(listed) }
+    pub(super) fn listed(name: &str, listed: Arc<Listed>) -> Self {
+        Self { name: name.into(), grants: Grants::Listed(listed) }
     }
 
     /// Whoever reaches a server without authentication: everybody may do everything.
     #[must_use]
     pub fn unrestricted() -> Self {
-        Self::token("anonymous".to_owned(), Rights::all(), vec![Scope::everything()])
+        Self::token("anonymous", Rights::all(), vec![Scope::everything()])
     }
 
     /// The name for logs and for the feed of changes.
@@ -115,8 +115,7 @@ mod tests {
 
     #[test]
     fn rights_count_within_the_scope_only() {
-        let caller =
-            Caller::token("ci".into(), "publish".parse().unwrap(), vec!["r.io/team/**".parse().unwrap()]);
+        let caller = Caller::token("ci", "publish".parse().unwrap(), vec!["r.io/team/**".parse().unwrap()]);
         let inside: RepositoryName = "r.io/team/app".parse().unwrap();
         let outside: RepositoryName = "r.io/other/app".parse().unwrap();
         assert!(caller.may(Right::Read, &inside) && caller.may(Right::Publish, &inside));

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::time::UtcTime;
 use bulla_keys_schema::wire::TOKEN_PREFIX;
 use subtle::ConstantTimeEq as _;
 
@@ -28,7 +29,14 @@ pub struct TokenBook {
 struct State {
     checked: Option<Instant>,
     stamp: Option<Stamp>,
-    tokens: Option<Arc<[TokenEntry]>>,
+    tokens: Option<Arc<[Known]>>,
+}
+
+/// A token of the file, and whom it stands for.
+struct Known {
+    sha256: Sha256Digest,
+    expires: Option<UtcTime>,
+    caller: Caller,
 }
 
 /// What changes when a file is replaced or rewritten.
@@ -65,17 +73,17 @@ impl TokenBook {
         }
         let sha256 = Sha256Digest::of(text.as_bytes());
         let mut found = None;
-        for entry in tokens.iter() {
+        for known in tokens.iter() {
             // Every entry is compared, so that the time tells nothing about the others.
-            if bool::from(entry.sha256.as_bytes().ct_eq(sha256.as_bytes())) {
-                found = Some(entry);
+            if bool::from(known.sha256.as_bytes().ct_eq(sha256.as_bytes())) {
+                found = Some(known);
             }
         }
-        let entry = found.ok_or(AuthError::Unknown)?;
-        if entry.expires.is_some_and(|expires| expires.is_over(self.clock.now())) {
+        let known = found.ok_or(AuthError::Unknown)?;
+        if known.expires.is_some_and(|expires| expires.is_over(self.clock.now())) {
             return Err(AuthError::Expired);
         }
-        Ok(Caller::token(entry.name.as_str().to_owned(), entry.rights, entry.scopes.clone()))
+        Ok(known.caller.clone())
     }
 
     /// Whether the file can be used.
@@ -84,7 +92,7 @@ impl TokenBook {
         self.tokens().is_some()
     }
 
-    fn tokens(&self) -> Option<Arc<[TokenEntry]>> {
+    fn tokens(&self) -> Option<Arc<[Known]>> {
         {
             let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
             if state.checked.is_some_and(|checked| checked.elapsed() < FRESH) {
@@ -108,12 +116,19 @@ impl TokenBook {
         // The stamp is older than the content: a change in between is seen next time.
         state.stamp = stamp;
         state.tokens = match self.file.read() {
-            Ok(tokens) => Some(tokens.into()),
+            Ok(tokens) => Some(tokens.into_iter().map(Known::from).collect()),
             Err(error) => {
                 tracing::error!(%error, "tokens cannot be read, nobody is let in");
                 None
             }
         };
+    }
+}
+
+impl From<TokenEntry> for Known {
+    fn from(entry: TokenEntry) -> Self {
+        let caller = Caller::token(entry.name.as_str(), entry.rights, entry.scopes);
+        Self { sha256: entry.sha256, expires: entry.expires, caller }
     }
 }
 
@@ -151,8 +166,6 @@ pub enum AuthError {
 
 #[cfg(test)]
 mod tests {
-    use bulla_keys_schema::time::UtcTime;
-
     use super::*;
     use crate::clock::Clock;
 

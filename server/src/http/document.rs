@@ -42,6 +42,9 @@ pub(super) async fn write_packed(
 
 /// The answer for a client that has the bytes of this digest already; `None` if it has not.
 pub(super) fn known(digest: &Sha256Digest, headers: &HeaderMap, cache: HeaderValue) -> Option<Response> {
+    if !headers.contains_key(header::IF_NONE_MATCH) {
+        return None;
+    }
     let etag = conditional::etag(digest).filter(|etag| conditional::is_known(headers, etag))?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;

@@ -46,7 +46,11 @@ impl Parts {
     pub(super) async fn of(app: &App, request: Request) -> Result<Self, UploadError> {
         let memory = reserve(app, request.headers(), app.limits.body_bytes)?;
         let (head, body) = request.into_parts();
-        let mut request = Request::from_parts(head, begun(body).await);
+        let media_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        // Before anything is waited for: what is no form may never come, or not before it is asked for.
+        let boundary = media_type.and_then(|media_type| multer::parse_boundary(media_type).ok());
+        let boundary = boundary.filter(|boundary| !boundary.is_empty()).ok_or(UploadError::NotMultipart)?;
+        let mut request = Request::from_parts(head, begun(body, &boundary).await);
         DefaultBodyLimit::max(app.limits.body_bytes).apply(&mut request);
         let multipart = Multipart::from_request(request, &()).await.map_err(|_| UploadError::NotMultipart)?;
         Ok(Self { multipart, taken: 0, most: app.limits.parts, memory })

@@ -133,7 +133,7 @@ impl RegistryAuth {
         let members = token.open(keys.iter().map(AsRef::as_ref))?;
         let expected = Expected { issuer: &self.issuer, service: &self.service, leeway: self.leeway };
         let claims = Claims::read(&members, &expected, now)?;
-        let caller = Caller::listed(claims.actor(), Arc::new(claims.listed));
+        let caller = Caller::listed(&claims.actor(), Arc::new(claims.listed));
         self.cache.put(&digest, caller.clone(), now, claims.until);
         Ok(caller)
     }
