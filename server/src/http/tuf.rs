@@ -51,33 +51,32 @@ pub(crate) fn is_below(path: &str) -> bool {
 pub(crate) async fn get(State(app): State<Arc<App>>, request: Request) -> Response {
     let wanted = request.uri().path().strip_prefix(PREFIX).and_then(extract::wanted);
     let class = class(wanted.as_ref());
-    let method = request.method().clone();
-    let answer = AssertUnwindSafe(answer(&app, wanted, request)).catch_unwind().await;
+    let answer = AssertUnwindSafe(answer(&app, wanted, request.headers())).catch_unwind().await;
     let response = answer.unwrap_or_else(|panic| {
         app.metrics.panics.inc();
         tracing::error!(panic = message(&*panic), "a read panicked");
         refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
     });
-    app.metrics.request(class, &method, response.status());
+    app.metrics.request(class, request.method(), response.status());
     response
 }
 
 /// The timestamp comes from memory; everything else may wait for a disk, but not for ever.
-async fn answer(app: &App, wanted: Option<Wanted>, request: Request) -> Response {
-    match permitted(app, wanted, request.headers()) {
+async fn answer(app: &App, wanted: Option<Wanted>, headers: &HeaderMap) -> Response {
+    match permitted(app, wanted, headers) {
         Err(refusal) => refusal,
         Ok(Wanted::Metadata { repository, role: RoleName::Timestamp, .. }) => {
             let head = app.store.head(&repository).await;
             let found = head.map(|head| head.filter(is_spec).and_then(|head| lookup::timestamp(&head)));
             match found {
-                Ok(Some(found)) => document::write(&found, request.headers(), JSON, REVALIDATE),
+                Ok(Some(found)) => document::write(&found, headers, JSON, REVALIDATE),
                 Ok(None) => not_found(),
                 Err(error) => failed(&error),
             }
         }
         // Boxed, or the answer to the other case would carry its room around.
         Ok(wanted) => {
-            let answer = Box::pin(serve(app, wanted, request));
+            let answer = Box::pin(serve(app, wanted, headers));
             let answer = tokio::time::timeout(app.limits.request_time, answer).await;
             answer.unwrap_or_else(|_| refuse(StatusCode::SERVICE_UNAVAILABLE, "too slow\n"))
         }
@@ -110,12 +109,12 @@ fn permitted(app: &App, wanted: Option<Wanted>, headers: &HeaderMap) -> Result<W
     }
 }
 
-async fn serve(app: &App, wanted: Wanted, request: Request) -> Response {
+async fn serve(app: &App, wanted: Wanted, headers: &HeaderMap) -> Response {
     let answer = match wanted {
         Wanted::Metadata { repository, role, version } => {
-            metadata(app, &repository, &role, version, request.headers()).await
+            metadata(app, &repository, &role, version, headers).await
         }
-        Wanted::Target(list) => target(app, list, request.headers()).await,
+        Wanted::Target(list) => target(app, list, headers).await,
     };
     answer.unwrap_or_else(|error| failed(&error))
 }
