@@ -4,7 +4,6 @@
 //! them; it never waits for nothing.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, PoisonError};
 use std::thread;
@@ -23,6 +22,7 @@ use super::heads::Current;
 use super::index::Writes;
 use super::journal::{Cursor, Writer};
 use super::layout::fatal;
+use super::pace::Pace;
 use super::rows::{self, KeysRow, OperationRow, RequestRow, RequestRowState, Row as _, StateRow, ValueRow};
 use super::shared::Shared;
 use crate::store::inspect;
@@ -37,9 +37,6 @@ const GROUP: usize = 256;
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 /// Longest wait for commits that are being made ready: what a few dozen take on two cores.
 const LINGER: Duration = Duration::from_millis(8);
-/// A group waits for others while there are more than one of them for so many that it has: what a
-/// sync for them alone would cost is more than what those that are ready lose.
-const FEW: usize = 4;
 /// How often the wait looks whether those commits were given up.
 const GLANCE: Duration = Duration::from_micros(500);
 
@@ -69,50 +66,6 @@ impl Request {
         let (reply, answer) = oneshot::channel();
         let body_digest = Sha256Digest::of(&body);
         Ok((Self { entry, body, body_digest, timestamp, reply }, answer))
-    }
-}
-
-/// How far the commits of the next group have come: whoever sends the last one that is worth waiting for wakes
-/// the committer, nobody else does.
-#[derive(Debug, Default)]
-pub(super) struct Pace {
-    /// Commits that are being made ready.
-    pub(super) announced: Arc<AtomicUsize>,
-    /// Commits in the queue and in the group that gathers.
-    ready: AtomicUsize,
-    /// Commits in the last group.
-    last: AtomicUsize,
-}
-
-impl Pace {
-    /// One more commit is about to be in the queue.
-    pub(super) fn add(&self) {
-        self.ready.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// One was not taken.
-    pub(super) fn take_back(&self) {
-        self.ready.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// A group of so many goes to the disk.
-    fn begin(&self, commits: usize) {
-        self.ready.fetch_sub(commits, Ordering::Relaxed);
-        self.last.store(commits, Ordering::Relaxed);
-    }
-
-    /// Whether commits have come one by one of late: no others are expected while one is made ready.
-    pub(super) fn is_single(&self) -> bool {
-        self.announced.load(Ordering::Relaxed) == 0 && self.last.load(Ordering::Relaxed) <= 1
-    }
-
-    /// Whether a group of all that are ready should wait for no others.
-    pub(super) fn is_complete(&self) -> bool {
-        self.suffices(self.ready.load(Ordering::Relaxed))
-    }
-
-    fn suffices(&self, ready: usize) -> bool {
-        self.announced.load(Ordering::Relaxed).saturating_mul(FEW) <= ready
     }
 }
 

@@ -27,6 +27,7 @@ mod journal;
 mod keeper;
 mod layout;
 mod mark;
+mod pace;
 mod packed;
 mod pieces;
 mod read;
@@ -67,8 +68,9 @@ use super::{
     Staged, StoreError, StoredRequest, TrustStore,
 };
 use codec::{Entry, INLINE_BYTES};
-use commit::{Committer, Pace, Request, new_timestamp, replayed};
+use commit::{Committer, Request, new_timestamp, replayed};
 use layout::{Layout, fatal};
+use pace::Pace;
 use rows::{KeysRow, OperationRow};
 use shared::Shared;
 
