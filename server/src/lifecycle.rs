@@ -32,7 +32,7 @@ pub use crate::phase::Phase;
 const STREAMS: u32 = 64;
 /// The handle of `axum-server` tells only who is waiting at that moment, so it is told again.
 const REPEAT: Duration = Duration::from_millis(50);
-/// Shorter than any limit of a connection or request.
+/// Shorter than limits of connections and requests usually are.
 const BEAT: Duration = Duration::from_millis(500);
 
 /// A server that has its ports but does not answer yet.
@@ -105,7 +105,7 @@ impl Server {
 }
 
 /// Does nothing, in time. A timer that is to go off before all others wakes the thread that sleeps until the
-/// next one, and nearly every request on a quiet server sets such timers. None of them goes off before this one.
+/// next one, and nearly every request on a quiet server sets such timers. Hardly any goes off before this one.
 async fn beat() -> Infallible {
     let mut beats = tokio::time::interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
