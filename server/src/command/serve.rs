@@ -1,13 +1,17 @@
 //! `bullad serve`: puts the parts together and answers until told to stop.
 
 use std::fs::DirBuilder;
+use std::io;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use anyhow::Context as _;
 use clap::{ArgGroup, Args};
+use tokio::runtime::{Builder, Runtime};
 use zeroize::Zeroizing;
 
 use super::{environment, print};
@@ -79,19 +83,27 @@ impl Options {
             .with_context(|| format!("cannot make the data folder {}", data.display()))?;
         // First of all: the store's lock keeps a second server out of the folder.
         let store = open_store(&config, &data)?;
-        let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-        runtime.block_on(serve(self.dev, &config, &data, store))
+        let runtime = start_runtime().context("cannot start the runtime")?;
+        // As one task among the others: the thread that waits here would be woken for each connection.
+        runtime.block_on(runtime.spawn(serve(self.dev, config, data, store)))?
     }
+}
+
+/// A thread for each core. Where there is one only, nothing has to be shared among threads.
+fn start_runtime() -> io::Result<Runtime> {
+    let cores = available_parallelism().map_or(1, NonZero::get);
+    let mut builder = if cores > 1 { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+    builder.enable_all().build()
 }
 
 async fn serve(
     dev: bool,
-    config: &Config,
-    data: &Path,
+    config: Config,
+    data: PathBuf,
     (store, read_only): OpenedStore,
 ) -> anyhow::Result<()> {
     let clock: SharedClock = Arc::new(SystemClock);
-    let setting = if dev { development(data)? } else { production(config, data, &clock)? };
+    let setting = if dev { development(&data)? } else { production(&config, &data, &clock)? };
     let lifetimes = Lifetimes::from(&config.lifetimes);
     let mut app = App::new(store, setting.keys, setting.access, clock, lifetimes, config.limits.clone());
     if let Some(reason) = read_only {
