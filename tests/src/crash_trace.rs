@@ -9,7 +9,7 @@ const JOURNAL: &str = "/journal/0";
 
 /// Arguments of strace to trace what happens to the first two segments of the journal in
 /// `data`, and nothing else, into `log`. The `when`th `call` on them fails with `error`, no
-/// other does. strace counts for each thread, but only one of them writes the journal.
+/// other does. strace counts for each thread, and several write the journal, one at a time.
 pub fn failing_once(data: &Path, log: &Path, call: &str, error: &str, when: u64) -> Vec<String> {
     let [first, second] =
         [1, 2].map(|segment| data.join(format!("journal/{segment:012}.log")).display().to_string());
@@ -28,8 +28,10 @@ pub struct JournalTrace {
     pub written: u64,
     /// The last record that a sync covers which succeeded.
     pub synced: u64,
-    /// Syncs of groups that succeeded.
-    pub syncs: u64,
+    /// Syncs of groups that succeeded, by thread.
+    syncs: HashMap<String, u64>,
+    /// Those of the thread whose call was made to fail.
+    pub syncs_before: u64,
     /// Every call that was made to fail, as strace wrote it.
     pub failed: Vec<String>,
     /// Every call that began after the first of those had ended.
@@ -58,9 +60,9 @@ impl JournalTrace {
                 (Some(start), _) => drop(pending.insert(thread, start.trim_end())),
                 (None, Some(end)) => {
                     let start = pending.remove(thread).unwrap_or_default();
-                    trace.call(&format!("{start}{end}"));
+                    trace.call(thread, &format!("{start}{end}"));
                 }
-                (None, None) => trace.call(call),
+                (None, None) => trace.call(thread, call),
             }
         }
         trace
@@ -79,16 +81,18 @@ impl JournalTrace {
         assert_eq!(self.after, Vec::<String>::new(), "after {failed}");
     }
 
-    fn call(&mut self, call: &str) {
+    fn call(&mut self, thread: &str, call: &str) {
+        let syncs = self.syncs.entry(thread.to_owned()).or_default();
         if call.ends_with("(INJECTED)") {
             self.failed.push(call.to_owned());
+            self.syncs_before = *syncs;
         } else if let Some((_, bytes)) =
             call.split_once(".log>, \"").filter(|_| call.starts_with("pwrite64("))
         {
             self.group(bytes);
         } else if call.starts_with("fdatasync(") && call.ends_with(" = 0") {
             self.synced = self.written;
-            self.syncs += 1;
+            *syncs += 1;
         }
     }
 
@@ -129,7 +133,9 @@ mod tests {
             group(7, 1, 0),
             zeros,
             format!("{sync}) = 0\n"),
-            group(7, 2, 2),
+            group(8, 2, 0),
+            "8 fdatasync(6</d/journal/000000000001.log>) = 0\n".to_owned(),
+            group(7, 3, 2),
             format!("{sync} <unfinished ...>\n"),
             "8 fsync(5</d/journal/000000000001.log>) = 0\n".to_owned(),
             "7 <... fdatasync resumed>) = -1 EIO (Input/output error) (INJECTED)\n".to_owned(),
@@ -139,10 +145,10 @@ mod tests {
             "7 +++ killed by SIGABRT +++\n".to_owned(),
         ];
         let trace = JournalTrace::read(&log.concat());
-        assert_eq!((trace.written, trace.synced, trace.syncs), (4, 1, 1));
+        assert_eq!((trace.written, trace.synced, trace.syncs_before), (5, 2, 1));
         assert_eq!(trace.failed, [format!("{}) = -1 EIO (Input/output error) (INJECTED)", &sync[2..])]);
         assert_eq!(trace.after, Vec::<String>::new());
         let went_on = JournalTrace::read(&format!("{}{sync}) = 0\n", log.concat()));
-        assert_eq!((went_on.synced, went_on.after.len()), (4, 1));
+        assert_eq!((went_on.synced, went_on.after.len()), (5, 1));
     }
 }

@@ -1,11 +1,11 @@
-//! The one thread that writes. It takes whatever waits, decides each commit against the
+//! The one that writes. It takes whatever waits, decides each commit against the
 //! state before it, writes all of them as one group with one sync, and only then lets
-//! anybody see them. While more than a few commits are being made ready, it waits a moment for
-//! them; it never waits for nothing.
+//! anybody see them. While more than a few commits are being made ready, its thread waits a moment
+//! for them; it never waits for nothing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,7 @@ impl Request {
 }
 
 /// The committer's state.
+#[derive(Debug)]
 pub(super) struct Committer {
     shared: Arc<Shared>,
     writer: Writer,
@@ -104,20 +105,33 @@ impl Committer {
         Self { shared, writer, pace }
     }
 
-    /// Works until nobody can send commits any more.
-    pub(super) fn run(mut self, queue: &Receiver<Request>) {
+    /// Works until nobody can send commits any more. A panic of whoever holds `this` ends the process.
+    pub(super) fn run(this: &Mutex<Self>, queue: &Receiver<Request>) {
         while let Ok(first) = queue.recv() {
-            let mut bytes = framed_len(first.body.len());
-            let mut requests = vec![first];
-            let until = Instant::now() + LINGER;
-            while requests.len() < GROUP && bytes < GROUP_BYTES {
-                let Some(next) = self.next(queue, requests.len(), until) else { break };
-                bytes += framed_len(next.body.len());
-                requests.push(next);
-            }
-            self.pace.begin(requests.len());
-            self.commit(requests, bytes);
+            let mut committer = this.lock().unwrap_or_else(PoisonError::into_inner);
+            let group = committer.gather(first, queue);
+            committer.commit(group);
         }
+    }
+
+    /// Makes a single commit, on the thread of whoever has it. As on the committer's own, a panic ends the
+    /// process: nobody knows what is on the disk then.
+    pub(super) fn commit_one(&mut self, request: Request) {
+        let shared = Arc::clone(&self.shared);
+        shared.or_end("store-commit", || self.commit(vec![request]));
+    }
+
+    /// What goes into a group with `first`.
+    fn gather(&self, first: Request, queue: &Receiver<Request>) -> Vec<Request> {
+        let mut bytes = framed_len(first.body.len());
+        let mut requests = vec![first];
+        let until = Instant::now() + LINGER;
+        while requests.len() < GROUP && bytes < GROUP_BYTES {
+            let Some(next) = self.next(queue, requests.len(), until) else { break };
+            bytes += framed_len(next.body.len());
+            requests.push(next);
+        }
+        requests
     }
 
     /// The next commit of a group that has `ready` ones.
@@ -137,8 +151,9 @@ impl Committer {
         }
     }
 
-    fn commit(&mut self, requests: Vec<Request>, bytes: usize) {
-        self.writer.reserve(bytes);
+    fn commit(&mut self, requests: Vec<Request>) {
+        self.pace.begin(requests.len());
+        self.writer.reserve(requests.iter().map(|request| framed_len(request.body.len())).sum());
         let shared = Arc::clone(&self.shared);
         let mut group = Group {
             view: View { index: &shared.index, writes: Writes::new() },

@@ -23,6 +23,7 @@ mod fields;
 mod frame;
 mod heads;
 mod index;
+mod intake;
 mod journal;
 mod keeper;
 mod layout;
@@ -39,11 +40,10 @@ mod walk;
 
 use std::any::Any;
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread::{JoinHandle, Thread};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -68,8 +68,9 @@ use super::{
     Staged, StoreError, StoredRequest, TrustStore,
 };
 use codec::{Entry, INLINE_BYTES};
-use commit::{Committer, Request, new_timestamp, replayed};
-use layout::{Layout, fatal};
+use commit::{Committer, new_timestamp, replayed};
+use intake::Intake;
+use layout::Layout;
 use pace::Pace;
 use rows::{KeysRow, OperationRow};
 use shared::Shared;
@@ -110,9 +111,7 @@ struct Inner {
 #[derive(Clone, Debug)]
 struct Running {
     shared: Arc<Shared>,
-    queue: SyncSender<Request>,
-    committer: Thread,
-    pace: Arc<Pace>,
+    intake: Intake,
 }
 
 #[derive(Debug)]
@@ -135,12 +134,14 @@ impl EmbeddedStore {
         let (queue, requests) = sync_channel(options.queue);
         let pace = Arc::<Pace>::default();
         let committer = Committer::new(Arc::clone(&shared), opened.writer, Arc::clone(&pace));
-        let committer = spawn("store-commit", &shared, move |_| committer.run(&requests))?;
+        let committer = Arc::new(Mutex::new(committer));
+        let at_queue = Arc::clone(&committer);
+        let thread = spawn("store-commit", &shared, move |_| Committer::run(&at_queue, &requests))?;
         let (stop, stopped) = channel();
         let keeper = spawn("store-keep", &shared, move |shared| keeper::run(shared, &stopped))?;
-        let running =
-            Running { shared, queue, committer: committer.thread().clone(), pace: Arc::clone(&pace) };
-        let threads = Threads { committer, keeper, stop, lock: opened.lock };
+        let intake = Intake { queue, thread: thread.thread().clone(), committer, pace: Arc::clone(&pace) };
+        let running = Running { shared, intake };
+        let threads = Threads { committer: thread, keeper, stop, lock: opened.lock };
         let inner = Inner {
             running: RwLock::new(Some(running)),
             threads: Mutex::new(Some(threads)),
@@ -177,36 +178,6 @@ impl EmbeddedStore {
     ) -> Result<T, StoreError> {
         let shared = self.running()?.shared;
         tokio::task::spawn_blocking(move || act(&shared)).await.map_err(|_| StoreError::Closed)
-    }
-
-    /// Hands a commit to the committer and waits for its answer.
-    async fn submit(
-        running: Running,
-        entry: Entry,
-        body: Vec<u8>,
-        timestamp: Option<Bytes>,
-    ) -> Result<Published, PublishError> {
-        let (request, answer) = Request::new(entry, body, timestamp)?;
-        running.send(request)?;
-        drop(running);
-        answer.await.map_err(|_| StoreError::Closed)?
-    }
-}
-
-impl Running {
-    /// Puts a commit into the queue, and wakes the committer if it need not wait for others.
-    fn send(&self, request: Request) -> Result<(), PublishError> {
-        self.pace.add();
-        let sent = self.queue.try_send(request);
-        if sent.is_err() {
-            self.pace.take_back();
-        } else if self.pace.is_complete() {
-            self.committer.unpark();
-        }
-        sent.map_err(|error| match error {
-            TrySendError::Full(_) => PublishError::Busy,
-            TrySendError::Disconnected(_) => StoreError::Closed.into(),
-        })
     }
 }
 
@@ -298,7 +269,7 @@ impl TrustStore for EmbeddedStore {
             (publication, inspected)
         };
         let (commit, body) = codec::encode_commit(&publication, &inspected);
-        Self::submit(running, Entry::Commit(commit), body, new_timestamp(&publication)).await
+        running.intake.submit(Entry::Commit(commit), body, new_timestamp(&publication)).await
     }
 
     async fn remove(&self, removal: Removal) -> Result<Published, PublishError> {
@@ -311,7 +282,7 @@ impl TrustStore for EmbeddedStore {
         };
         // The committer removes this very head or none.
         let (remove, body) = codec::encode_remove(&removal, inspect::last_versions(&current.head)?);
-        Self::submit(running, Entry::Remove(remove), body, None).await
+        running.intake.submit(Entry::Remove(remove), body, None).await
     }
 
     async fn last_versions(&self, repository: &RepositoryName) -> Result<Option<LastVersions>, StoreError> {
@@ -356,7 +327,7 @@ impl TrustStore for EmbeddedStore {
             let digest = keys.sealed.digest;
             self.blocking(move |shared| shared.blobs.store(digest, &sealed)).await??;
         }
-        Self::submit(running, Entry::Keys(keys), body, None).await.map(|_| generation)
+        running.intake.submit(Entry::Keys(keys), body, None).await.map(|_| generation)
     }
 
     async fn with_online_keys(
@@ -391,14 +362,14 @@ impl TrustStore for EmbeddedStore {
             let digest = new.value.digest;
             self.blocking(move |shared| shared.blobs.store(digest, &request.bytes)).await??;
         }
-        Self::submit(running, Entry::Request(new), body, None).await.map(|_| revision)
+        running.intake.submit(Entry::Request(new), body, None).await.map(|_| revision)
     }
 
     async fn close_request(&self, closing: Closing) -> Result<(), PublishError> {
         let running = self.writable()?;
         inspect::actor(&closing.actor)?;
         let (close, body) = codec::encode_close(&closing);
-        Self::submit(running, Entry::Close(close), body, None).await.map(drop)
+        running.intake.submit(Entry::Close(close), body, None).await.map(drop)
     }
 
     async fn with_requests(
@@ -426,8 +397,8 @@ impl Inner {
     fn shut_down(&self) {
         let running = self.running.write().unwrap_or_else(PoisonError::into_inner).take();
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (Some(Running { mut shared, queue, .. }), Some(threads)) = (running, threads) else { return };
-        drop(queue);
+        let (Some(Running { mut shared, intake }), Some(threads)) = (running, threads) else { return };
+        drop(intake);
         // A thread that panicked has ended the process.
         drop(threads.committer.join());
         drop(threads.stop);
@@ -509,21 +480,15 @@ fn store_long(shared: &Shared, inspected: &Inspected) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Starts a thread of the store. If it panics, the process ends: nobody would commit any
-/// more, or the mark would stand still, and nobody would notice.
+/// Starts a thread of the store, whose panic ends the process.
 fn spawn(
     name: &'static str,
     shared: &Arc<Shared>,
     act: impl FnOnce(&Shared) + Send + 'static,
 ) -> Result<JoinHandle<()>, StoreError> {
     let shared = Arc::clone(shared);
-    let guarded = move || {
-        if catch_unwind(AssertUnwindSafe(|| act(&shared))).is_err() {
-            fatal("go on with", &shared.layout.root, &name);
-        }
-    };
     std::thread::Builder::new()
         .name(name.to_owned())
-        .spawn(guarded)
+        .spawn(move || shared.or_end(name, || act(&shared)))
         .map_err(|source| StoreError::Io { what: format!("start the thread {name}"), source })
 }

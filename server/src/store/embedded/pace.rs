@@ -41,6 +41,11 @@ impl Pace {
         self.announced.load(Ordering::Relaxed) == 0 && self.last.load(Ordering::Relaxed) <= 1
     }
 
+    /// Whether the only commit that is ready is one of those that have come one by one.
+    pub(super) fn is_alone(&self) -> bool {
+        self.is_single() && self.ready.load(Ordering::Relaxed) == 1
+    }
+
     /// Whether a group of all that are ready should wait for no others.
     pub(super) fn is_complete(&self) -> bool {
         self.suffices(self.ready.load(Ordering::Relaxed))
@@ -77,6 +82,12 @@ mod tests {
             (0..commits).for_each(|_| pace.add());
             pace.begin(commits);
             assert_eq!(pace.is_single(), is_single, "{commits}");
+            // With the next one.
+            pace.add();
+            assert_eq!(pace.is_alone(), is_single, "{commits}");
+            pace.add();
+            assert!(!pace.is_alone());
+            (0..2).for_each(|_| pace.take_back());
         }
         pace.announced.store(1, Ordering::Relaxed);
         assert!(!pace.is_single());

@@ -1,5 +1,6 @@
 //! What the committer, the keeper and all readers of one open store have in common.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
 use bulla_keys_schema::digest::Sha256Digest;
@@ -12,7 +13,7 @@ use super::frame::{Location, Record};
 use super::heads::Heads;
 use super::index::Index;
 use super::journal::Segments;
-use super::layout::Layout;
+use super::layout::{Layout, fatal};
 use super::mark::Mark;
 use super::rows::ValueRow;
 use crate::store::{OpenedValue, StoreError};
@@ -35,6 +36,14 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn progress(&self) -> Progress {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does a part of the work of `whom`. If it panics, the process ends: commits would be made on top of what
+    /// nobody knows, or not at all, or the mark would stand still, and nobody would notice.
+    pub(super) fn or_end(&self, whom: &str, work: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            fatal("go on with", &self.layout.root, &whom);
+        }
     }
 
     /// As [`Self::value`], to be sent; if `packed`, in the form in which it is stored.
