@@ -43,7 +43,9 @@ impl Json {
     /// parsers, so that two of them would disagree on what was signed. And more containers
     /// than [`limits::JSON_CONTAINERS`], which need a hundred times their text in memory.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidJson> {
-        let mut parser = serde_json::Deserializer::from_slice(bytes);
+        // Of a whole text this is seen sooner than of each string by itself.
+        let text = str::from_utf8(bytes).map_err(|error| InvalidJson { reason: error.to_string() })?;
+        let mut parser = serde_json::Deserializer::from_str(text);
         let containers = Cell::new(0);
         let value = Seed { depth: 0, containers: &containers }
             .deserialize(&mut parser)

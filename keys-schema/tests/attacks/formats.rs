@@ -187,7 +187,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         name: "bytes-that-are-no-text",
         rules: "CVE-2026-23991",
-        error: "timestamp: invalid JSON: invalid unicode code point at line 1 column 21",
+        error: "timestamp: invalid JSON: invalid utf-8 sequence of 1 bytes from index 20",
         build: |spoil| {
             let repo = Repo::new();
             let mut files = repo.files();
