@@ -18,6 +18,7 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::TokioTimer;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
@@ -91,14 +92,16 @@ impl Server {
                 None => Ok(()),
             }
         };
-        let renewal = async {
-            app.renewer.run(phase.clone()).await;
-            Ok(())
-        };
+        // A task of its own: nobody who comes waits for what is signed anew.
+        let mut renewals = JoinSet::new();
+        let (renewing, until) = (Arc::clone(&app), phase.clone());
+        renewals.spawn(async move { renewing.renewer.run(until).await });
+        let renewal = async { renewals.join_next().await.transpose().map_err(ServeError::Renewals) };
         let served = tokio::select! {
             served = async { tokio::try_join!(main, operations, renewal) } => served,
             never = beat() => match never {},
         };
+        renewals.shutdown().await;
         app.store.close().await?;
         served.map(|_| ())
     }
@@ -219,6 +222,11 @@ pub enum ServeError {
     /// A listener failed.
     #[error("cannot serve: {0}")]
     Listener(#[from] io::Error),
+    /// Renewals ended before the server did.
+    #[error(
+        "renewals broke off: {0}\nhint: this is a fault of bullad, start it again and report what the log says"
+    )]
+    Renewals(JoinError),
     /// The store could not be closed.
     #[error("cannot close the store: {0}")]
     Store(#[from] StoreError),

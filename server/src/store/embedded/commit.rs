@@ -67,6 +67,12 @@ impl Request {
         let body_digest = Sha256Digest::of(&body);
         Ok((Self { entry, body, body_digest, timestamp, reply }, answer))
     }
+
+    /// Whether a client sent it. What the server changes by itself comes in crowds from one task: there, each
+    /// would be made alone, with a sync of its own, while all else that the task does stands still.
+    pub(super) fn is_upload(&self) -> bool {
+        matches!(&self.entry, Entry::Commit(commit) if commit.kind == PublicationKind::Publish)
+    }
 }
 
 /// The committer's state.

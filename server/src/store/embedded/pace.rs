@@ -41,9 +41,9 @@ impl Pace {
         self.announced.load(Ordering::Relaxed) == 0 && self.last.load(Ordering::Relaxed) <= 1
     }
 
-    /// Whether the only commit that is ready is one of those that have come one by one.
-    pub(super) fn is_alone(&self) -> bool {
-        self.is_single() && self.ready.load(Ordering::Relaxed) == 1
+    /// Whether commits have come one by one of late, and none waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_single() && self.ready.load(Ordering::Relaxed) == 0
     }
 
     /// Whether a group of all that are ready should wait for no others.
@@ -82,12 +82,10 @@ mod tests {
             (0..commits).for_each(|_| pace.add());
             pace.begin(commits);
             assert_eq!(pace.is_single(), is_single, "{commits}");
-            // With the next one.
+            assert_eq!(pace.is_idle(), is_single, "{commits}");
             pace.add();
-            assert_eq!(pace.is_alone(), is_single, "{commits}");
-            pace.add();
-            assert!(!pace.is_alone());
-            (0..2).for_each(|_| pace.take_back());
+            assert!(!pace.is_idle());
+            pace.take_back();
         }
         pace.announced.store(1, Ordering::Relaxed);
         assert!(!pace.is_single());
