@@ -1,0 +1,8 @@
+//! Reads over a real listener: statuses, headers, names, tokens, limits, stopping.
+
+mod documents;
+mod limits;
+mod rights;
+mod setting;
+mod stopping;
+mod trouble;
