@@ -1,12 +1,16 @@
 //! Uploads that are refused before they were read: whoever sends one reads why, on a connection that goes on,
 //! and nobody is listened to for ever.
 
+use std::convert::Infallible;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use bulla_server::config::LimitsConfig;
 use bulla_tests::server::{Setup, TestServer};
+use futures_util::stream;
+use reqwest::{Body, Client, Version};
+use tokio::sync::mpsc;
 
 /// More than the buffers between two programs hold.
 const LENGTH: usize = 24 * 1024 * 1024;
@@ -70,6 +74,24 @@ async fn who_is_refused_before_he_was_heard_reads_why() {
             connection.write_all(next).expect("sent");
             assert!(read_until(&mut connection, "\"repositories\"").contains("HTTP/1.1 200"), "{path}");
         });
+    }
+}
+
+/// The stream goes on as well, so that nobody takes its end for a failure.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_refused_over_http_2_may_send_what_he_has() {
+    let server = with(LimitsConfig::default()).await;
+    let client = Client::builder().no_proxy().http2_prior_knowledge().build().expect("a client");
+    let (chunks, body) = mpsc::channel::<Result<Vec<u8>, Infallible>>(1);
+    let body = stream::unfold(body, |mut body| async { body.recv().await.map(|chunk| (chunk, body)) });
+    let request = client.post(server.url("/api/v1/repositories/a/publish"));
+    let request = request.header("content-type", "text/plain").header("content-length", 3 * 1024);
+    let refused = request.body(Body::wrap_stream(body)).send().await.expect("an answer");
+    assert_eq!((refused.version(), refused.status().as_u16()), (Version::HTTP_2, 428));
+    assert!(refused.text().await.expect("a body").contains("precondition-required"));
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        chunks.send(Ok(vec![b'x'; 1024])).await.expect("the stream was reset");
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Whoever is refused before his body was read goes on sending it. If the connection is closed then, his next
 //! write fails, and many clients never look for the answer: they say "broken pipe" where the server said
-//! "busy" or who may publish. So the rest is taken and thrown away, for a while. HTTP/2 needs none of
-//! this: it can stop one stream (RFC 9113 8.1).
+//! "busy" or who may publish. So the rest is taken and thrown away, for a while. HTTP/2 can stop one stream
+//! (RFC 9113 8.1), but curl 7.88, which is that of Debian 12, then looks for the answer no more than the others do.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use axum::body::{Body, BodyDataStream, HttpBody as _};
 use axum::extract::Request;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use http::{Version, header};
+use http::header;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -41,7 +41,7 @@ pub(super) fn linger(
     let left = request.body().size_hint().exact().unwrap_or(most);
     // Who waits to be told to go on has not begun.
     let waits = request.headers().contains_key(header::EXPECT);
-    if waits || left == 0 || left > most || request.version() > Version::HTTP_11 {
+    if waits || left == 0 || left > most {
         return request.map(wrap);
     }
     request.map(|body| {
