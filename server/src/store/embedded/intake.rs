@@ -58,8 +58,8 @@ impl Intake {
     }
 
     /// Commits on this thread, whose other work another one takes over; gives the commit back if others
-    /// are expected, or another one is being made. To wake the committer's thread and to be woken by it takes as
-    /// long as the disk does. As long as it takes, no time limit ends the request.
+    /// are expected, or another one is being made. This saves waking the committer's thread and being woken by it.
+    /// Until it is done, no time limit ends the request.
     fn commit_here(&self, request: Request) -> Option<Request> {
         if !request.is_upload() || !self.pace.is_idle() || !can_wait() {
             return Some(request);
