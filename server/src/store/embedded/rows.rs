@@ -36,6 +36,30 @@ pub(super) const REQUEST: u8 = b'r';
 /// What the index says of itself: one [`StateRow`].
 pub(super) const STATE: u8 = b'm';
 
+/// What all keys of one kind and repository begin with: the kind and the repository's number.
+pub(super) type Group = [u8; 9];
+
+/// How rows with a key, or with a beginning of one, are asked for while the store is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In order.
+    Listed,
+    /// One by one; in order only those of one repository, when it is removed.
+    Grouped(Group),
+    /// One by one.
+    Single,
+}
+
+impl Place {
+    pub(super) fn of(key: &[u8]) -> Self {
+        match (key.first(), key.first_chunk()) {
+            (Some(&(FEED | KEYS | REQUEST)), _) => Self::Listed,
+            (Some(&(VERSION | DOCUMENT | TARGET)), Some(group)) => Self::Grouped(*group),
+            _ => Self::Single,
+        }
+    }
+}
+
 /// Where the current state of a repository was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HeadRow {
