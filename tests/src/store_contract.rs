@@ -47,6 +47,11 @@ impl Default for Shape {
     }
 }
 
+/// The dialect of what [`publication`] makes: Notary's for names below `notary.`.
+pub fn dialect_of(repository: &RepositoryName) -> Dialect {
+    if repository.as_str().starts_with("notary.") { Dialect::Notary1 } else { Dialect::Tuf1 }
+}
+
 /// A repository name of the tests.
 pub fn name(text: &str) -> RepositoryName {
     text.parse().unwrap()
@@ -108,7 +113,7 @@ pub fn publication(
     }
     Publication {
         repository: repository.clone(),
-        dialect: Dialect::Tuf1,
+        dialect: dialect_of(repository),
         expected,
         operation: operation(repository, number, shape.salt),
         kind: PublicationKind::Publish,
@@ -171,7 +176,7 @@ pub async fn publish_run(
     last.unwrap()
 }
 
-/// Checks that publication `number` can be read back whole.
+/// Checks that publication `number` can be read back whole: documents by their digest in Notary's dialect only.
 pub async fn assert_readable(store: &dyn TrustStore, repository: &RepositoryName, number: u64, shape: Shape) {
     for new in publication(repository, None, number, shape).documents {
         let what = format!("{repository} {} {}", new.role, new.version);

@@ -166,6 +166,14 @@ pub(super) const fn is_replaceable(dialect: Dialect, role: &RoleName) -> bool {
     }
 }
 
+/// Whether documents can be read by their digest: only clients of Notary ask for them so.
+pub(super) const fn is_found_by_digest(dialect: Dialect) -> bool {
+    match dialect {
+        Dialect::Tuf1 => false,
+        Dialect::Notary1 => true,
+    }
+}
+
 /// The error for a second content of one version (G5).
 pub(super) fn taken(role: &RoleName, version: Version) -> PublishError {
     invalid(format!("{role} version {version} exists with other bytes"))

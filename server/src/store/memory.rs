@@ -44,7 +44,8 @@ struct State {
 struct Repository {
     head: Arc<Head>,
     versions: BTreeMap<(RoleName, Version), Sha256Digest>,
-    values: BTreeMap<Sha256Digest, Bytes>,
+    documents: BTreeMap<Sha256Digest, Bytes>,
+    targets: BTreeMap<Sha256Digest, Bytes>,
 }
 
 impl MemoryStore {
@@ -75,7 +76,7 @@ impl TrustStore for MemoryStore {
         let state = self.open()?;
         let Some(found) = state.repositories.get(repository) else { return Ok(None) };
         let digest = found.versions.get(&(role.clone(), version));
-        Ok(digest.and_then(|digest| found.values.get(digest)).cloned())
+        Ok(digest.and_then(|digest| found.documents.get(digest)).cloned())
     }
 
     async fn by_digest(
@@ -83,7 +84,11 @@ impl TrustStore for MemoryStore {
         repository: &RepositoryName,
         digest: Sha256Digest,
     ) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.open()?.repositories.get(repository).and_then(|found| found.values.get(&digest)).cloned())
+        let state = self.open()?;
+        let Some(found) = state.repositories.get(repository) else { return Ok(None) };
+        let document =
+            found.documents.get(&digest).filter(|_| inspect::is_found_by_digest(found.head.dialect));
+        Ok(document.or_else(|| found.targets.get(&digest)).cloned())
     }
 
     async fn publish(&self, publication: Publication) -> Result<Published, PublishError> {
@@ -269,7 +274,7 @@ impl TrustStore for MemoryStore {
             ..CheckReport::default()
         };
         for (name, found) in &state.repositories {
-            for (digest, bytes) in &found.values {
+            for (digest, bytes) in found.documents.iter().chain(&found.targets) {
                 report.documents += 1;
                 report.bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                 if Sha256Digest::of(bytes) != *digest {
@@ -351,16 +356,16 @@ impl State {
     fn commit(&mut self, publication: Publication, inspected: inspect::Inspected) -> Published {
         let seq = self.next(publication.operation, &publication.repository);
         let before = self.repositories.remove(&publication.repository);
-        let (mut versions, mut values) =
-            before.map_or_else(Default::default, |found| (found.versions, found.values));
+        let (mut versions, mut stored, mut targets) =
+            before.map_or_else(Default::default, |found| (found.versions, found.documents, found.targets));
         let mut documents = Vec::new();
         for new in inspected.documents {
             documents.push((new.role.clone(), new.version, new.digest));
             versions.insert((new.role, new.version), new.digest);
-            values.insert(new.digest, new.bytes);
+            stored.insert(new.digest, new.bytes);
         }
-        values.extend(inspected.targets);
-        let timestamp = publication.current.get(&RoleName::Timestamp).and_then(|now| values.get(&now.digest));
+        targets.extend(inspected.targets);
+        let timestamp = publication.current.get(&RoleName::Timestamp).and_then(|now| stored.get(&now.digest));
         let head = Arc::new(Head {
             token: HeadToken(seq),
             dialect: publication.dialect,
@@ -368,7 +373,8 @@ impl State {
             current: publication.current,
             renew_at: publication.renew_at.plus_seconds(0),
         });
-        self.repositories.insert(publication.repository.clone(), Repository { head, versions, values });
+        let repository = Repository { head, versions, documents: stored, targets };
+        self.repositories.insert(publication.repository.clone(), repository);
         if let Some(request) = publication.completes {
             let (actor, at) = (publication.actor.clone(), publication.at.plus_seconds(0));
             let closed = ClosedRequest { how: Closed::Published, position: Position(seq), actor, at };

@@ -62,7 +62,7 @@ pub trait TrustStore: Send + Sync + 'static {
         version: Version,
     ) -> Result<Option<Bytes>, StoreError>;
 
-    /// A document or target of this repository, by the digest of its bytes.
+    /// A target of this repository, or in Notary's dialect a document, by the digest of its bytes.
     async fn by_digest(
         &self,
         repository: &RepositoryName,

@@ -14,7 +14,7 @@ use super::{
 /// G1: what was published is there whole, what was refused not at all.
 pub async fn g1_all_or_nothing(place: &dyn Place) {
     let mut store = place.open().await;
-    let repository = name("example.com/g1");
+    let repository = name("notary.example.com/g1");
     let shapes = [Shape::default(), Shape { large: 20_000, ..Shape::default() }];
     let first = publish_run(&*store, &repository, None, 1..=1, shapes[0]).await;
     let mut broken = publication(&repository, Some(first.token), 2, shapes[1]);
@@ -200,7 +200,7 @@ pub async fn contradictions_are_refused(place: &dyn Place) {
 /// once, twice or not at all, and whenever it was cleared away.
 pub async fn staged_values(place: &dyn Place) {
     let store = place.open().await;
-    let repository = name("example.com/staged");
+    let repository = name("notary.example.com/staged");
     let shape = Shape { large: 300_000, ..Shape::default() };
     let long = |number| {
         let publication = publication(&repository, None, number, shape);

@@ -89,7 +89,7 @@ pub async fn removal_remembers_versions(place: &dyn Place) {
 /// same name gets nothing of it.
 pub async fn removal_forgets(place: &dyn Place) {
     let mut store = place.open().await;
-    let (repository, other) = (name("example.com/gone"), name("example.com/other"));
+    let (repository, other) = (name("notary.example.com/gone"), name("notary.example.com/other"));
     let shape = Shape { large: 9_000, salt: 0 };
     let last = publish_run(&*store, &repository, None, 1..=3, shape).await;
     publish_run(&*store, &other, None, 1..=1, shape).await;
@@ -145,7 +145,7 @@ async fn assert_nothing_of(
 /// The bytes of one repository are not found under the name of another.
 pub async fn no_reads_across_repositories(place: &dyn Place) {
     let store = place.open().await;
-    let (mine, yours) = (name("example.com/mine"), name("example.com/yours"));
+    let (mine, yours) = (name("notary.example.com/mine"), name("notary.example.com/yours"));
     for shape in [Shape { large: 100, salt: 1 }, Shape { large: 8_000, salt: 1 }] {
         let (mine, yours) =
             (name(&format!("{mine}{}", shape.large)), name(&format!("{yours}{}", shape.large)));

@@ -112,8 +112,8 @@ async fn steal(site: &Site, act: impl FnOnce(&mut Thief)) {
     let repository: RepositoryName = site.name.parse().unwrap();
     let head = store.head(&repository).await.unwrap().unwrap();
     let read = async |role: &str| {
-        let digest = head.current[&role.parse().unwrap()].digest;
-        store.by_digest(&repository, digest).await.unwrap().unwrap()
+        let role = role.parse().unwrap();
+        store.by_version(&repository, &role, head.current[&role].version).await.unwrap().unwrap()
     };
     let root = read("root").await;
     let pin = Pin::Digest(Sha256Digest::of(&root));

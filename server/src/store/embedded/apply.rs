@@ -14,7 +14,7 @@ use super::rows::{
     self, DOCUMENT, HEAD, HeadRow, KEYS, KeysRow, LAST, OperationRow, Renewed, RequestRow, RequestRowState,
     Row, TARGET, VERSION, ValueRow,
 };
-use crate::store::inspect::{highest, is_replaceable};
+use crate::store::inspect::{highest, is_found_by_digest, is_replaceable};
 use crate::store::{CLOSED_REQUESTS, Closed, PublicationKind, StoreError};
 
 /// How many renewed timestamps, and as many snapshots where they are replaceable, stay
@@ -121,7 +121,9 @@ impl View<'_> {
         for document in &commit.documents {
             let row = placed_value(placed, &document.value);
             self.put(rows::version(id, &document.role, document.version), &row);
-            self.put(rows::digest(DOCUMENT, id, row.digest), &row);
+            if is_found_by_digest(commit.dialect) {
+                self.put(rows::digest(DOCUMENT, id, row.digest), &row);
+            }
         }
         for target in &commit.targets {
             let row = placed_value(placed, target);
@@ -168,6 +170,7 @@ impl View<'_> {
                 continue;
             }
             self.writes.insert(rows::version(id, &old.role, old.version), None);
+            // In TUF's dialect too: an index may be older than the rule that there are none.
             self.writes.insert(rows::digest(DOCUMENT, id, old.digest), None);
         }
         kept

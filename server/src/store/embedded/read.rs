@@ -9,6 +9,7 @@ use super::codec::Entry;
 use super::frame::{Location, Record};
 use super::rows::{self, RequestRow, RequestRowState, Row as _, ValueRow};
 use super::shared::{Shared, read_record};
+use crate::store::inspect::is_found_by_digest;
 use crate::store::{
     Change, ChangeKind, ClosedRequest, NewRequest, OpenRequest, Position, PublishError, RequestState,
     StoreError, StoredRequest, requests,
@@ -38,10 +39,13 @@ pub(super) fn digest_row(
     digest: Sha256Digest,
 ) -> Result<Option<ValueRow>, StoreError> {
     let Some(current) = shared.heads.get(repository) else { return Ok(None) };
-    match shared.index.row(&rows::digest(rows::DOCUMENT, current.row.id, digest))? {
-        Some(row) => Ok(Some(row)),
-        None => shared.index.row(&rows::digest(rows::TARGET, current.row.id, digest)),
+    let row = |kind| shared.index.row(&rows::digest(kind, current.row.id, digest));
+    if is_found_by_digest(current.head.dialect)
+        && let Some(document) = row(rows::DOCUMENT)?
+    {
+        return Ok(Some(document));
     }
+    row(rows::TARGET)
 }
 
 /// The feed after a position.
