@@ -25,7 +25,7 @@ use crate::app::App;
 use crate::router;
 use crate::store::StoreError;
 
-use guard::GuardAcceptor;
+use guard::{GuardAcceptor, ReadingAhead};
 
 pub use crate::phase::Phase;
 
@@ -177,7 +177,7 @@ async fn serve(
             Some(config) => {
                 let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(config))
                     .handshake_timeout(limits.header_time)
-                    .acceptor(guard);
+                    .acceptor(ReadingAhead(guard));
                 server.acceptor(acceptor).serve(service).await
             }
         }

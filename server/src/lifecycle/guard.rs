@@ -13,12 +13,15 @@ use std::time::Duration;
 
 use axum_server::accept::Accept;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::app::App;
+
+/// How much is read ahead of TLS, in bytes: about a record (RFC 8446 5.1). Each connection holds as much.
+const READ_AHEAD: usize = 16 * 1024;
 
 /// Accepts connections while there is room, and watches them.
 #[derive(Clone)]
@@ -64,6 +67,22 @@ impl<S> Accept<TcpStream, S> for GuardAcceptor {
             _permit: permit,
         });
         ready(guarded.map(|stream| (stream, service)))
+    }
+}
+
+/// As [`GuardAcceptor`], for a listener with TLS: rustls asks for 4 KB at a time, and so a long upload would take
+/// hundreds of calls of the system, each of which waits for the other side that is just sending.
+#[derive(Clone)]
+pub(super) struct ReadingAhead(pub(super) GuardAcceptor);
+
+impl<S> Accept<TcpStream, S> for ReadingAhead {
+    type Stream = BufReader<Guarded<TcpStream>>;
+    type Service = S;
+    type Future = Ready<io::Result<(Self::Stream, S)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let accepted = self.0.accept(stream, service).into_inner();
+        ready(accepted.map(|(stream, service)| (BufReader::with_capacity(READ_AHEAD, stream), service)))
     }
 }
 
