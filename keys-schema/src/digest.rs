@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 mod hashed;
 
-pub use hashed::Hashed;
+pub use hashed::{Hashed, Hashing};
 
 /// A SHA-256 digest (32 bytes), written as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

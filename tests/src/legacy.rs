@@ -163,7 +163,7 @@ impl Owner {
         roles.extend(self.delegated.keys().map(String::as_str));
         let describe = |role: &str| {
             let (_, bytes) = if role == "root" { self.root_file() } else { self.file(role) };
-            DIALECT.describe(Version::FIRST, &bytes, Sha256Digest::of(&bytes))
+            DIALECT.describe(Version::FIRST, &Bytes::from(bytes).into())
         };
         let meta = roles.into_iter().map(|role| (wire_role(role), describe(role))).collect();
         self.snapshot_of(number, meta, expires())

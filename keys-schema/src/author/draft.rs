@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::canonical::canonical_object;
 use crate::dialect::{Dialect, Document, Envelope, Signature};
-use crate::digest::Sha256Digest;
+use crate::digest::Hashed;
 use crate::key::{Fingerprint, KeyId, Signer};
 use crate::metadata::{KeyTable, MetaInfo, RoleKeys, Root, Version};
 use crate::verify::{Proposed, RawMetadata, Verified, VerifyError};
@@ -59,7 +59,7 @@ impl<R: Document> Draft<R> {
         table: &KeyTable,
     ) -> Result<Unsealed, SignError> {
         let bytes = self.envelope(signers, &[(keys, table)])?;
-        Ok(Unsealed { dialect: self.dialect, version: self.document.version(), bytes })
+        Ok(Unsealed { dialect: self.dialect, version: self.document.version(), bytes: bytes.into() })
     }
 
     /// Signs with those of `signers` that one of the delegators names, though they may be too
@@ -178,20 +178,20 @@ impl<R: Document> SignedMetadata<R> {
 pub struct Unsealed {
     dialect: Dialect,
     version: Version,
-    bytes: Bytes,
+    bytes: Hashed,
 }
 
 impl Unsealed {
     /// How a parent document describes these bytes.
     #[must_use]
     pub fn describe(&self) -> MetaInfo {
-        self.dialect.describe(self.version, &self.bytes, Sha256Digest::of(&self.bytes))
+        self.dialect.describe(self.version, &self.bytes)
     }
 
     /// Gives up the bytes.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
-        self.bytes
+        self.bytes.bytes().clone()
     }
 }
 

@@ -11,7 +11,7 @@ pub mod tuf1;
 pub use envelope::{Envelope, Signature};
 pub use fields::InvalidMetadata;
 
-use crate::digest::{Hashes, Sha256Digest, Sha512Digest};
+use crate::digest::{Hashed, Hashes};
 use crate::json::Object;
 use crate::key::{Certificate, KeyId, PublicKey};
 use crate::metadata::{MetaInfo, Root, Snapshot, Targets, Timestamp, Version};
@@ -40,12 +40,13 @@ impl Dialect {
     /// How a document describes `bytes` of another one. Notary lists no versions, and both
     /// digests.
     #[must_use]
-    pub fn describe(self, version: Version, bytes: &[u8], sha256: Sha256Digest) -> MetaInfo {
+    pub fn describe(self, version: Version, bytes: &Hashed) -> MetaInfo {
         let length = u64::try_from(bytes.len()).ok();
+        let sha256 = bytes.digest();
         match self {
             Self::Tuf1 => MetaInfo { version: Some(version), length, hashes: Some(Hashes::sha256(sha256)) },
             Self::Notary1 => {
-                let hashes = Hashes::new(Some(sha256), Some(Sha512Digest::of(bytes)));
+                let hashes = Hashes::new(Some(sha256), Some(bytes.sha512()));
                 MetaInfo { version: None, length, hashes }
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use crate::dialect::{Dialect, InvalidMetadata, Signature};
-use crate::digest::Sha256Digest;
+use crate::digest::{Hashed, Sha256Digest};
 use crate::key::{Fingerprint, KeyId, PublicKey, SignError, Signer};
 use crate::limits;
 use crate::metadata::{DenyList, Root, Targets, Version};
@@ -127,7 +127,8 @@ impl OpenRequest {
         if !self.is_complete() {
             return None;
         }
-        let mut submission = Submission { target_files: self.request.files.clone(), ..Submission::default() };
+        let target_files = self.request.files.iter().cloned().map(Hashed::from).collect();
+        let mut submission = Submission { target_files, ..Submission::default() };
         for (role, _, bytes) in self.documents() {
             let bytes = bytes.into();
             match role {

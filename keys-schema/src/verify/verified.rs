@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -110,8 +110,8 @@ impl RawMetadata<Root> {
     pub fn verify_pinned(self, pin: &Pin) -> Result<Verified<Root>, VerifyError> {
         let root = self.verify_first()?;
         match pin {
-            Pin::Digest(digest) if root.digest == *digest => Ok(root),
-            Pin::Digest(_) => Err(VerifyError::NotPinned { found: root.digest }),
+            Pin::Digest(digest) if root.digest() == *digest => Ok(root),
+            Pin::Digest(_) => Err(VerifyError::NotPinned { found: root.digest() }),
             Pin::Keys { fingerprints, threshold } => {
                 let envelope = Envelope::parse(root.dialect, &root.bytes)?;
                 let keys = root_keys(root.dialect, &root.payload);
@@ -134,10 +134,7 @@ pub struct Verified<R> {
     payload: Arc<R>,
     bytes: Hashed,
     dialect: Dialect,
-    digest: Sha256Digest,
     signed_by: BTreeSet<Fingerprint>,
-    /// Made when it is first asked for: Notary's dialect hashes a second time for it.
-    described: Arc<OnceLock<MetaInfo>>,
 }
 
 impl<R> Verified<R> {
@@ -161,8 +158,8 @@ impl<R> Verified<R> {
 
     /// The digest of the bytes.
     #[must_use]
-    pub const fn digest(&self) -> Sha256Digest {
-        self.digest
+    pub fn digest(&self) -> Sha256Digest {
+        self.bytes.digest()
     }
 
     /// The dialect it is written in.
@@ -180,15 +177,7 @@ impl<R> Verified<R> {
 
 impl<R: Document> Verified<R> {
     fn new(payload: R, raw: RawMetadata<R>, signed_by: BTreeSet<Fingerprint>) -> Self {
-        let digest = raw.bytes.digest();
-        Self {
-            payload: Arc::new(payload),
-            bytes: raw.bytes,
-            dialect: raw.dialect,
-            digest,
-            signed_by,
-            described: Arc::default(),
-        }
+        Self { payload: Arc::new(payload), bytes: raw.bytes, dialect: raw.dialect, signed_by }
     }
 
     /// The version of the document.
@@ -207,8 +196,7 @@ impl<R: Document> Verified<R> {
     /// even where a version was reused.
     #[must_use]
     pub fn describe(&self) -> MetaInfo {
-        let describe = || self.dialect.describe(self.version(), &self.bytes, self.digest);
-        self.described.get_or_init(describe).clone()
+        self.dialect.describe(self.version(), &self.bytes)
     }
 
     /// Verifies the same bytes against the keys of another delegator (C21): what one edge of

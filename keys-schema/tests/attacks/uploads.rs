@@ -406,7 +406,7 @@ const ROWS: &[Row] = &[
         build: |spoil| {
             let mut upload = next(|_| {});
             let file: &[u8] = if spoil { b"another file" } else { Repo::MANIFEST };
-            upload.submission.target_files.push(file.into());
+            upload.submission.target_files.push(Bytes::from(file).into());
             upload
         },
     },
@@ -421,7 +421,7 @@ const ROWS: &[Row] = &[
                     bump(repo.targets_doc("releases"), i64::from(role == "releases"));
                 }
             });
-            upload.submission.target_files.push(Repo::MANIFEST.into());
+            upload.submission.target_files.push(Bytes::from(Repo::MANIFEST).into());
             upload
         },
     },
@@ -437,7 +437,7 @@ const ROWS: &[Row] = &[
                 }
                 bump(repo.targets_doc("releases"), 1);
             });
-            upload.submission.target_files.push(file.into());
+            upload.submission.target_files.push(Bytes::from(file).into());
             upload
         },
     },

@@ -2,7 +2,6 @@
 //! was there before follows, and a server that starts again finds the same.
 
 use bulla_keys_schema::author::{RootEdit, TargetsEdit, next_snapshot, next_timestamp};
-use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::json::Json;
 use bulla_keys_schema::key::KeyId;
 use bulla_keys_schema::metadata::{Snapshot, Version};
@@ -404,7 +403,7 @@ fn the_server_judges_what_it_signs_itself() {
         Doc::of(DIALECT, &snapshot, [(bare(SNAPSHOT).0, SNAPSHOT)]).bytes()
     };
     let seal = |snapshot: Bytes| {
-        let described = DIALECT.describe(Version::FIRST, &snapshot, Sha256Digest::of(&snapshot));
+        let described = DIALECT.describe(Version::FIRST, &snapshot.clone().into());
         let timestamp = next_timestamp(DIALECT, &update, Some(described), later()).unwrap();
         let timestamp = Doc::of(DIALECT, timestamp.document(), [(bare(TIMESTAMP).0, TIMESTAMP)]).bytes();
         update.clone().seal(Some(snapshot), timestamp).map(drop).map_err(|error| error.to_string())

@@ -3,10 +3,10 @@
 use axum::extract::Request;
 use axum::response::Response;
 use bulla_keys_schema::dialect::Dialect;
+use bulla_keys_schema::digest::{Hashed, Hashing};
 use bulla_keys_schema::limits;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::wire::{self, METADATA_PART, ProblemCode, TARGET_PART};
-use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 
 use super::api;
@@ -73,16 +73,19 @@ pub(super) fn failed(failure: &PublishFailure) -> Outcome {
 }
 
 /// Takes the parts as they come.
-async fn read(parts: &mut Parts) -> Result<(Vec<Uploaded>, Vec<Bytes>), ApiError> {
+async fn read(parts: &mut Parts) -> Result<(Vec<Uploaded>, Vec<Hashed>), ApiError> {
     let (mut documents, mut targets) = (Vec::new(), Vec::new());
     while let Some(part) = parts.next().await? {
         match part.name() {
             Some(METADATA_PART) => {
                 let (role, version) = part.file_name().and_then(document_name).ok_or_else(bad_name)?;
-                let bytes = part.bytes(role.byte_limit(), role.as_str()).await?;
-                documents.push(Uploaded { role, version: Some(version), bytes: bytes.into() });
+                let bytes = part.bytes(role.byte_limit(), role.as_str(), Hashing::default()).await?;
+                documents.push(Uploaded { role, version: Some(version), bytes });
             }
-            Some(TARGET_PART) => targets.push(part.bytes(limits::TARGET_FILE_BYTES, "target").await?),
+            Some(TARGET_PART) => {
+                let bytes = part.bytes(limits::TARGET_FILE_BYTES, "target", Hashing::default()).await?;
+                targets.push(bytes);
+            }
             _ => {
                 return Err(ApiError::new(
                     ProblemCode::BadRequest,

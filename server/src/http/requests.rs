@@ -80,7 +80,7 @@ async fn sign(
     request: Request,
 ) -> Result<Response, ApiError> {
     let body = upload::json(app, request, limits::SIGNATURE_FILE_BYTES).await?;
-    let result = app.publisher.sign_request(repository, id, body, caller.name()).await;
+    let result = app.publisher.sign_request(repository, id, body.bytes().clone(), caller.name()).await;
     match &result {
         Ok(Signed { receipt: Some(_), .. }) => app.metrics.publish(Outcome::Done),
         Err(RequestFailure::Publish(failure)) => app.metrics.publish(failed(failure)),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Multipart, Request};
-use bytes::{Bytes, BytesMut};
+use bulla_keys_schema::digest::{Hashed, Hashing};
 use futures_util::StreamExt as _;
 use http::{HeaderMap, StatusCode, header};
 use tokio::sync::OwnedSemaphorePermit;
@@ -31,12 +31,6 @@ pub(super) struct Part<'a> {
 /// not stop a thread that judges or stores them, and could send the next ones at once.
 #[derive(Clone)]
 struct Memory(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
-
-/// Bytes with the room that they take.
-struct Held {
-    bytes: BytesMut,
-    _memory: Memory,
-}
 
 impl Parts {
     /// Begins to read the body of `request`.
@@ -88,32 +82,23 @@ impl Part<'_> {
         self.field.file_name()
     }
 
-    /// The bytes, of which there may be `most`; `what` is named in the refusal of more.
+    /// The bytes, of which there may be `most`, as `hashing` hashes them; `what` is named in the refusal of more.
     ///
     /// # Errors
     /// More bytes, or the body cannot be read on.
-    pub(super) async fn bytes(mut self, most: usize, what: &str) -> Result<Bytes, UploadError> {
-        let mut bytes = BytesMut::new();
+    pub(super) async fn bytes(
+        mut self,
+        most: usize,
+        what: &str,
+        mut hashing: Hashing,
+    ) -> Result<Hashed, UploadError> {
         while let Some(chunk) = self.field.chunk().await? {
-            if bytes.len() + chunk.len() > most {
+            if hashing.len() + chunk.len() > most {
                 return Err(UploadError::PartTooLong { what: what.to_owned(), most });
             }
-            bytes.extend_from_slice(&chunk);
+            hashing.add(&chunk);
         }
-        Ok(self.memory.hold(bytes))
-    }
-}
-
-impl Memory {
-    /// The bytes, which keep this room as long as anybody holds a part of them.
-    fn hold(self, bytes: BytesMut) -> Bytes {
-        Bytes::from_owner(Held { bytes, _memory: self })
-    }
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        Ok(hashing.finish(self.memory))
     }
 }
 
@@ -121,7 +106,7 @@ impl AsRef<[u8]> for Held {
 ///
 /// # Errors
 /// No JSON by its media type, longer than that, or no memory left at present.
-pub(super) async fn json(app: &App, request: Request, most: usize) -> Result<Bytes, UploadError> {
+pub(super) async fn json(app: &App, request: Request, most: usize) -> Result<Hashed, UploadError> {
     let most = most.min(app.limits.body_bytes);
     let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default();
@@ -130,18 +115,18 @@ pub(super) async fn json(app: &App, request: Request, most: usize) -> Result<Byt
     }
     let memory = reserve(app, request.headers(), most)?;
     let mut chunks = request.into_body().into_data_stream();
-    let mut bytes = BytesMut::new();
+    let mut hashing = Hashing::default();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| match is_timeout(&error) {
             true => UploadError::Slow,
             false => UploadError::Incomplete,
         })?;
-        if bytes.len() + chunk.len() > most {
+        if hashing.len() + chunk.len() > most {
             return Err(UploadError::BodyTooLong { most });
         }
-        bytes.extend_from_slice(&chunk);
+        hashing.add(&chunk);
     }
-    Ok(memory.hold(bytes))
+    Ok(hashing.finish(memory))
 }
 
 /// Memory for the body, before it is sent; for the largest one if its length is not told.
@@ -239,8 +224,12 @@ mod tests {
     fn room_is_taken_as_long_as_there_are_bytes() {
         let room = Arc::new(Semaphore::new(10));
         let of_all_parts = memory(&room);
-        let parts = [&b"first"[..], b"second"].map(|bytes| of_all_parts.clone().hold(bytes.into()));
-        let some = parts[1].slice(1..3);
+        let parts = [&b"first"[..], b"second"].map(|bytes| {
+            let mut hashing = Hashing::default();
+            hashing.add(bytes);
+            hashing.finish(of_all_parts.clone())
+        });
+        let some = parts[1].bytes().slice(1..3);
         drop((of_all_parts, parts));
         assert_eq!((&*some, room.available_permits()), (&b"ec"[..], 0));
         drop(some);

@@ -17,7 +17,7 @@ mod sweep;
 
 use std::collections::BTreeSet;
 
-use bulla_keys_schema::digest::Sha256Digest;
+use bulla_keys_schema::digest::Hashed;
 use bulla_keys_schema::limits;
 use bulla_keys_schema::names::RepositoryName;
 use bulla_keys_schema::request::{
@@ -73,7 +73,7 @@ impl Publisher {
     pub async fn open_request(
         &self,
         repository: &RepositoryName,
-        bytes: Bytes,
+        bytes: Hashed,
         actor: &str,
     ) -> Result<Opened, RequestFailure> {
         let _turn = self.locks.turn(repository).await;
@@ -82,7 +82,7 @@ impl Publisher {
         let place = self.room.for_all_of(head.as_deref(), bytes.len()).await;
         let posted = bytes.clone();
         let request = size::beside(&place, move || parse_new(&posted)).await??;
-        let (id, not_after, posted) = (request.id, request.not_after, Sha256Digest::of(&bytes));
+        let (id, not_after, posted) = (request.id, request.not_after, bytes.digest());
         match self.store.request(repository, id).await? {
             None => {}
             Some(StoredRequest::Open { bytes, .. }) if Kept::read(&bytes)?.posted == posted => {
@@ -329,7 +329,7 @@ fn upload(open: &OpenRequest, head: Option<&Head>, actor: &str) -> Upload {
         documents: documents
             .map(|(role, version, bytes)| Uploaded { role, version: Some(version), bytes: bytes.into() })
             .collect(),
-        targets: request.files.clone(),
+        targets: request.files.iter().cloned().map(Hashed::from).collect(),
         actor: actor.to_owned(),
     }
 }

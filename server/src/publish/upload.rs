@@ -7,7 +7,6 @@ use bulla_keys_schema::digest::Hashed;
 use bulla_keys_schema::metadata::Version;
 use bulla_keys_schema::names::{RepositoryName, RoleName};
 use bulla_keys_schema::verify::submission::{Rejection, Submission};
-use bytes::Bytes;
 
 use super::{PublishFailure, size};
 use crate::store::{HeadToken, OperationId};
@@ -26,7 +25,7 @@ pub struct Upload {
     /// The documents as their file names call them; roots oldest first.
     pub documents: Vec<Uploaded>,
     /// Bytes of targets.
-    pub targets: Vec<Bytes>,
+    pub targets: Vec<Hashed>,
     /// Who sent it.
     pub actor: String,
 }
@@ -58,7 +57,7 @@ impl Upload {
     /// All bytes together.
     pub(super) fn bytes(&self) -> usize {
         let documents: usize = self.documents.iter().map(|document| document.bytes.len()).sum();
-        documents + self.targets.iter().map(Bytes::len).sum::<usize>()
+        documents + self.targets.iter().map(|target| target.len()).sum::<usize>()
     }
 
     /// The documents each of which is heavy work alone.
@@ -118,6 +117,8 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn upload(roles: &[&str]) -> Upload {

@@ -72,7 +72,7 @@ pub(super) fn inspect(publication: &Publication) -> Result<Inspected, PublishErr
         }
     }
     let targets: BTreeMap<Sha256Digest, Bytes> =
-        publication.targets.iter().map(|bytes| (Sha256Digest::of(bytes), bytes.clone())).collect();
+        publication.targets.iter().map(|target| (target.digest(), target.bytes().clone())).collect();
     Ok(Inspected { documents: documents.into_values().collect(), targets: targets.into_iter().collect() })
 }
 

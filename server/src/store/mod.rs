@@ -339,7 +339,7 @@ pub struct Publication {
     pub documents: Vec<NewDocument>,
     /// New target bytes, found by their digest as long as the repository exists, whether or not
     /// a current document goes on to list them.
-    pub targets: Vec<Bytes>,
+    pub targets: Vec<Hashed>,
     /// The whole set of current documents after this commit, timestamp and snapshot among
     /// them. Each must be in `documents` or current before. Roles that nobody delegates to
     /// any more may stay.

@@ -164,7 +164,8 @@ impl Hostile {
     /// Shows these documents in snapshot and timestamp `number`.
     fn show(&self, owner: &Owner, number: u64, documents: &[&legacy::File]) {
         let version = Version::new(number).unwrap();
-        let describe = |bytes: &[u8]| Dialect::Notary1.describe(version, bytes, Sha256Digest::of(bytes));
+        let describe =
+            |bytes: &[u8]| Dialect::Notary1.describe(version, &Bytes::copy_from_slice(bytes).into());
         let meta = documents.iter().map(|(role, bytes)| (legacy::wire_role(role), describe(bytes)));
         let (_, snapshot) = owner.snapshot_of(number, meta.collect(), self.expires);
         let timestamp = Timestamp {

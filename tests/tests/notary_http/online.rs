@@ -1,10 +1,10 @@
 //! Keys that the server holds, and what it signs with them.
 
-use bulla_keys_schema::digest::Sha256Digest;
 use bulla_keys_schema::metadata::TopLevelRole;
 use bulla_keys_schema::names::RepositoryName;
 use bulla_tests::legacy::{File, Owner, follow, online_key, publish, shown, version, wire_role};
 use bulla_tests::server::TestServer;
+use bytes::Bytes;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -82,7 +82,7 @@ async fn a_snapshot_of_the_owner_is_never_signed_anew_and_served_although_it_exp
     let meta = || {
         let bytes = |file: &File| file.1.clone();
         let dialect = bulla_keys_schema::dialect::Dialect::Notary1;
-        let of = |bytes: Vec<u8>| dialect.describe(version(1), &bytes, Sha256Digest::of(&bytes));
+        let of = |bytes: Vec<u8>| dialect.describe(version(1), &Bytes::from(bytes).into());
         [(wire_role("root"), of(bytes(&files[0]))), (wire_role("targets"), of(bytes(&files[1])))]
     };
     let soon = server_now(&server).plus_seconds(30 * DAY);

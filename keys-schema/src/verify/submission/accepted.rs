@@ -24,7 +24,7 @@ pub struct AcceptedUpdate {
     pub(super) retired: BTreeMap<DelegatedRoleName, Retired>,
     pub(super) uploaded: BTreeSet<DelegatedRoleName>,
     pub(super) given_snapshot: Option<Verified<Snapshot>>,
-    pub(super) target_files: Vec<Bytes>,
+    pub(super) target_files: Vec<Hashed>,
     pub(super) now: UtcTime,
 }
 
@@ -101,7 +101,7 @@ impl AcceptedUpdate {
     }
 
     /// Takes target files along, each of which an uploaded document must list.
-    pub(super) fn with_target_files(mut self, files: Vec<Bytes>) -> Result<Self, Rejection> {
+    pub(super) fn with_target_files(mut self, files: Vec<Hashed>) -> Result<Self, Rejection> {
         if files.is_empty() {
             return Ok(self);
         }
@@ -117,7 +117,7 @@ impl AcceptedUpdate {
                     limit: limits::TARGET_FILE_BYTES,
                 });
             }
-            let digest = Sha256Digest::of(file);
+            let digest = file.digest();
             if !u64::try_from(file.len()).is_ok_and(|length| listed.contains(&(digest, length))) {
                 return Err(Rejection::UnlistedFile { digest });
             }
@@ -233,7 +233,7 @@ fn list<R: Document>(meta: &mut BTreeMap<RoleName, MetaInfo>, role: RoleName, do
 pub struct SealedUpdate {
     state: CurrentState,
     documents: Vec<(RoleName, Version, Hashed)>,
-    target_files: Vec<Bytes>,
+    target_files: Vec<Hashed>,
 }
 
 impl SealedUpdate {
@@ -251,13 +251,13 @@ impl SealedUpdate {
 
     /// The new target files.
     #[must_use]
-    pub fn target_files(&self) -> &[Bytes] {
+    pub fn target_files(&self) -> &[Hashed] {
         &self.target_files
     }
 
     /// Gives up the parts.
     #[must_use]
-    pub fn into_parts(self) -> (CurrentState, Vec<(RoleName, Version, Hashed)>, Vec<Bytes>) {
+    pub fn into_parts(self) -> (CurrentState, Vec<(RoleName, Version, Hashed)>, Vec<Hashed>) {
         (self.state, self.documents, self.target_files)
     }
 }

@@ -20,8 +20,6 @@ pub(crate) use unsigned::{check_online_keys, check_unsigned_root, check_unsigned
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
-
 use crate::dialect::Dialect;
 use crate::digest::{Hashed, Sha256Digest};
 use crate::key::Fingerprint;
@@ -44,7 +42,7 @@ pub struct Submission {
     /// A new snapshot, in Notary's dialect, of a repository whose owner holds the key.
     pub snapshot: Option<Hashed>,
     /// Bytes of targets that the uploaded documents list.
-    pub target_files: Vec<Bytes>,
+    pub target_files: Vec<Hashed>,
 }
 
 /// What a server brings along to judge an upload.

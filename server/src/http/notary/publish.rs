@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use axum::extract::Request;
 use axum::response::Response;
 use bulla_keys_schema::dialect::{Dialect, notary1};
+use bulla_keys_schema::digest::{Hashed, Hashing};
 use bulla_keys_schema::names::{RepositoryName, RoleName};
-use bytes::Bytes;
 use serde::Deserialize;
 
 use super::refusal::{Code, Refusal};
@@ -47,7 +47,7 @@ pub(super) async fn post(
         operation: None,
         documents: documents
             .iter()
-            .map(|(role, bytes)| Uploaded { role: role.clone(), version: None, bytes: bytes.clone().into() })
+            .map(|(role, bytes)| Uploaded { role: role.clone(), version: None, bytes: bytes.clone() })
             .collect(),
         targets: Vec::new(),
         actor: caller.name().to_owned(),
@@ -63,17 +63,18 @@ pub(super) async fn post(
 
 /// The documents of an upload. Field names and order mean nothing. A timestamp is checked like
 /// the others and then dropped: the server makes its own.
-async fn read(parts: &mut Parts) -> Result<BTreeMap<RoleName, Bytes>, Refusal> {
-    let mut documents: BTreeMap<RoleName, Bytes> = BTreeMap::new();
+async fn read(parts: &mut Parts) -> Result<BTreeMap<RoleName, Hashed>, Refusal> {
+    let mut documents: BTreeMap<RoleName, Hashed> = BTreeMap::new();
     while let Some(part) = parts.next().await? {
         let name = part.file_name().filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| Refusal::new(Code::NoFilename))?;
         let role = wire::uploaded_role(name).map_err(|name| Refusal::with_text(Code::InvalidRole, name))?;
         let name = notary1::role_to_wire(&role);
-        let bytes = part.bytes(role.byte_limit(), &name).await?;
+        // The snapshot lists both digests.
+        let bytes = part.bytes(role.byte_limit(), &name, Hashing::with_sha512()).await?;
         // Notary lets the last one win, and nobody knows which one was meant.
         if let Some(other) = documents.insert(role.clone(), bytes.clone())
-            && other != bytes
+            && other.bytes() != bytes.bytes()
         {
             let text = format!("{name} was uploaded twice with different content");
             return Err(Refusal::update(Some(&role), text));
@@ -87,7 +88,7 @@ async fn read(parts: &mut Parts) -> Result<BTreeMap<RoleName, Bytes>, Refusal> {
 
 /// What to say of the first document that is none at all. Only asked once an upload was refused:
 /// to read all of a long document once more takes time that the accepted ones need not spend.
-fn malformed(documents: &BTreeMap<RoleName, Bytes>) -> Option<Refusal> {
+fn malformed(documents: &BTreeMap<RoleName, Hashed>) -> Option<Refusal> {
     documents.iter().find_map(|(role, bytes)| {
         let error = serde_json::from_slice::<Envelope>(bytes).err()?;
         Some(Refusal::with_text(Code::MalformedJson, format!("{}: {error}", notary1::role_to_wire(role))))

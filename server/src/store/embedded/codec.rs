@@ -472,7 +472,7 @@ mod tests {
             operation: OperationId([u8::try_from(seed % 256).unwrap(); 16]),
             kind: if seed.is_multiple_of(2) { PublicationKind::Publish } else { PublicationKind::Renew },
             documents,
-            targets: vec![Bytes::from(vec![1; size(9)]), Bytes::new()],
+            targets: vec![Bytes::from(vec![1; size(9)]).into(), Bytes::new().into()],
             current,
             renew_at: UtcTime::from_unix_seconds(i64::try_from(seed).unwrap() * 1_000).unwrap(),
             actor: "a\u{e9}".repeat(size(3) % 40),

@@ -254,9 +254,8 @@ impl TrustStore for EmbeddedStore {
         if current != publication.expected {
             return early_answer(shared, &publication.repository, current, publication.operation);
         }
-        let long = |bytes: &Bytes| bytes.len() > INLINE_BYTES;
-        let has_long =
-            publication.documents.iter().any(|new| long(&new.bytes)) || publication.targets.iter().any(long);
+        let mut values = publication.documents.iter().map(|new| &new.bytes).chain(&publication.targets);
+        let has_long = values.any(|value| value.len() > INLINE_BYTES);
         let (publication, inspected) = if has_long {
             let prepare = move |shared: &Shared| {
                 let inspected = inspect::inspect(&publication)?;
