@@ -47,9 +47,14 @@ impl Default for Shape {
     }
 }
 
-/// The dialect of what [`publication`] makes: Notary's for names below `notary.`.
+/// What the names of repositories in TUF's dialect begin with.
+const TUF: &str = "";
+/// What the names of repositories in Notary's dialect begin with.
+const NOTARY: &str = "notary.";
+
+/// The dialect of what [`publication`] makes, which the beginning of the name tells.
 pub fn dialect_of(repository: &RepositoryName) -> Dialect {
-    if repository.as_str().starts_with("notary.") { Dialect::Notary1 } else { Dialect::Tuf1 }
+    if repository.as_str().starts_with(NOTARY) { Dialect::Notary1 } else { Dialect::Tuf1 }
 }
 
 /// A repository name of the tests.
@@ -215,11 +220,12 @@ macro_rules! store_contract {
     ($backend:ident, $place:expr) => {
         mod $backend {
             use super::*;
-            $crate::store_contract!(@ $place; commits: g1_all_or_nothing g2_one_winner g3_survives_a_stop
-                g4_g7_readers_go_forward g8_same_operation contradictions_are_refused staged_values closed);
+            $crate::store_contract!(@ $place; commits: g1_all_or_nothing notary_g1_all_or_nothing
+                g2_one_winner g3_survives_a_stop g4_g7_readers_go_forward g8_same_operation
+                contradictions_are_refused staged_values notary_staged_values closed);
             $crate::store_contract!(@ $place; history: g5_versions_never_change g5_renewals_replace
                 g5_notary_snapshots_stay roles_of_nobody_stay g6_feed lists_and_due);
-            $crate::store_contract!(@ $place; lives: g10_one_dialect removal_forgets
+            $crate::store_contract!(@ $place; lives: g10_one_dialect removal_forgets notary_removal_forgets
                 removal_remembers_versions no_reads_across_repositories online_keys
                 a_removal_can_leave_the_keys names_with_keys stored_forms);
             $crate::store_contract!(@ $place; requests: g11_one_winner g11_closed_with_the_publication

@@ -8,13 +8,23 @@ use bulla_keys_schema::names::RoleName;
 use bulla_server::store::{HeadToken, Position, PublishError, Published};
 
 use super::{
-    Place, Shape, assert_readable, assert_sound, name, publication, publish_run, reference, removal, time,
+    NOTARY, Place, Shape, TUF, assert_readable, assert_sound, name, publication, publish_run, reference,
+    removal, time,
 };
 
 /// G1: what was published is there whole, what was refused not at all.
 pub async fn g1_all_or_nothing(place: &dyn Place) {
+    g1_all_or_nothing_in(TUF, place).await;
+}
+
+/// As [`g1_all_or_nothing`], where documents have digests to be found by.
+pub async fn notary_g1_all_or_nothing(place: &dyn Place) {
+    g1_all_or_nothing_in(NOTARY, place).await;
+}
+
+async fn g1_all_or_nothing_in(dialect: &str, place: &dyn Place) {
     let mut store = place.open().await;
-    let repository = name("notary.example.com/g1");
+    let repository = name(&format!("{dialect}example.com/g1"));
     let shapes = [Shape::default(), Shape { large: 20_000, ..Shape::default() }];
     let first = publish_run(&*store, &repository, None, 1..=1, shapes[0]).await;
     let mut broken = publication(&repository, Some(first.token), 2, shapes[1]);
@@ -199,8 +209,17 @@ pub async fn contradictions_are_refused(place: &dyn Place) {
 /// What is staged is not there until it is published; afterwards it is whole, whether it was staged
 /// once, twice or not at all, and whenever it was cleared away.
 pub async fn staged_values(place: &dyn Place) {
+    staged_values_in(TUF, place).await;
+}
+
+/// As [`staged_values`], where documents have digests to be found by.
+pub async fn notary_staged_values(place: &dyn Place) {
+    staged_values_in(NOTARY, place).await;
+}
+
+async fn staged_values_in(dialect: &str, place: &dyn Place) {
     let store = place.open().await;
-    let repository = name("notary.example.com/staged");
+    let repository = name(&format!("{dialect}example.com/staged"));
     let shape = Shape { large: 300_000, ..Shape::default() };
     let long = |number| {
         let publication = publication(&repository, None, number, shape);
@@ -216,9 +235,8 @@ pub async fn staged_values(place: &dyn Place) {
     drop(kept);
     publish_run(&*store, &repository, Some(first.token), 3..=3, shape).await;
     let store = place.reopen(store).await;
-    for bytes in [1, 2, 3].into_iter().flat_map(long) {
-        let read = store.by_digest(&repository, Sha256Digest::of(&bytes)).await.unwrap();
-        assert!(read.as_ref() == Some(&bytes));
+    for number in 1..=3 {
+        assert_readable(&*store, &repository, number, shape).await;
     }
     for bytes in refused.iter().filter(|bytes| bytes.len() > 100_000) {
         assert_eq!(store.by_digest(&repository, Sha256Digest::of(bytes)).await.unwrap(), None);

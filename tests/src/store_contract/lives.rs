@@ -13,8 +13,8 @@ use bulla_server::store::{
 use bytes::Bytes;
 
 use super::{
-    Place, Shape, assert_readable, assert_sound, name, operation, publication, publish_run, removal,
-    renewal_of, target, version,
+    NOTARY, Place, Shape, TUF, assert_readable, assert_sound, name, operation, publication, publish_run,
+    removal, renewal_of, target, version,
 };
 
 /// G10: a repository keeps its dialect as long as it exists; its successor may have another.
@@ -88,8 +88,18 @@ pub async fn removal_remembers_versions(place: &dyn Place) {
 /// A removed repository is gone with its keys, its feed stays, and its successor under the
 /// same name gets nothing of it.
 pub async fn removal_forgets(place: &dyn Place) {
+    removal_forgets_in(TUF, place).await;
+}
+
+/// As [`removal_forgets`], where documents have digests to be found by.
+pub async fn notary_removal_forgets(place: &dyn Place) {
+    removal_forgets_in(NOTARY, place).await;
+}
+
+async fn removal_forgets_in(dialect: &str, place: &dyn Place) {
     let mut store = place.open().await;
-    let (repository, other) = (name("notary.example.com/gone"), name("notary.example.com/other"));
+    let repository = name(&format!("{dialect}example.com/gone"));
+    let other = name(&format!("{dialect}example.com/other"));
     let shape = Shape { large: 9_000, salt: 0 };
     let last = publish_run(&*store, &repository, None, 1..=3, shape).await;
     publish_run(&*store, &other, None, 1..=1, shape).await;
@@ -145,10 +155,11 @@ async fn assert_nothing_of(
 /// The bytes of one repository are not found under the name of another.
 pub async fn no_reads_across_repositories(place: &dyn Place) {
     let store = place.open().await;
-    let (mine, yours) = (name("notary.example.com/mine"), name("notary.example.com/yours"));
-    for shape in [Shape { large: 100, salt: 1 }, Shape { large: 8_000, salt: 1 }] {
-        let (mine, yours) =
-            (name(&format!("{mine}{}", shape.large)), name(&format!("{yours}{}", shape.large)));
+    let shapes = [100, 8_000].map(|large| Shape { large, salt: 1 });
+    for (dialect, shape) in [TUF, NOTARY].into_iter().flat_map(|dialect| shapes.map(|shape| (dialect, shape)))
+    {
+        let of = |who: &str| name(&format!("{dialect}example.com/{who}{}", shape.large));
+        let (mine, yours) = (of("mine"), of("yours"));
         publish_run(&*store, &mine, None, 1..=2, shape).await;
         publish_run(&*store, &yours, None, 1..=1, shape).await;
         for new in publication(&mine, None, 2, shape).documents {

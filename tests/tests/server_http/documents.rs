@@ -69,7 +69,9 @@ async fn targets_come_by_digest_from_their_repository_only() {
     assert_eq!(header(&response, "x-content-type-options"), "nosniff");
     assert_eq!(header(&response, "etag"), format!("\"{digest}\""));
     assert_eq!(response.bytes().await.expect("a body"), "manifest");
+    let document = server.get("/tuf/r.io/app/metadata/1.root.json").await.bytes().await.expect("a body");
     for absent in [
+        format!("/tuf/r.io/app/targets/{}.v1", Sha256Digest::of(&document)),
         format!("/tuf/r.io/other/targets/{digest}.v1"),
         format!("/tuf/r.io/app/targets/{}.v1", Sha256Digest::of(b"else")),
         format!("/tuf/r.io/app/targets/{digest}"),
