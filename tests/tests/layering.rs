@@ -131,6 +131,18 @@ fn the_pure_core_can_reach_no_network_file_clock_or_randomness_through_a_crate()
     assert!(found.is_empty(), "the core depends on {found:?}");
 }
 
+/// aws-lc could draw random numbers. The core takes nothing else of it than the verification of one kind of signature.
+#[test]
+fn the_core_only_verifies_with_aws_lc() {
+    let allowed = "use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};";
+    let mut used = Vec::new();
+    for file in rust_files(&top().join("keys-schema").join("src")) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        used.extend(text.lines().filter(|line| line.contains("aws_lc")).map(|line| line.trim().to_owned()));
+    }
+    assert_eq!(used, [allowed]);
+}
+
 #[test]
 fn the_top_of_the_house_is_as_it_was_asked_for() {
     let wanted = ["Cargo.toml", "SECURITY.md", "client", "examples", "keys-schema", "server", "tests"];

@@ -65,6 +65,13 @@ impl Object {
         self.0.get(at).map(|(_, value)| value)
     }
 
+    /// The values of `names`, which are in order, if the object has these members and no others.
+    pub(crate) fn exactly<const N: usize>(&self, names: [&str; N]) -> Option<[&Json; N]> {
+        let members: &[(Name, Json); N] = self.0.as_slice().try_into().ok()?;
+        let are_these = members.iter().zip(names).all(|((known, _), name)| is_name(known, name));
+        are_these.then(|| members.each_ref().map(|(_, value)| value))
+    }
+
     /// The value of a member, to be changed.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Json> {
         let at = self.find(name).ok()?;

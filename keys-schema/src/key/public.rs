@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+use ed25519_dalek::Verifier as _;
 use ed25519_dalek::pkcs8::EncodePublicKey as _;
-use p256::ecdsa::signature::Verifier as _;
 use spki::SubjectPublicKeyInfoRef;
 use spki::der::Decode as _;
 
@@ -169,9 +170,12 @@ impl PublicKey {
     /// The signature is malformed or was not made by this key over these bytes.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
         match &self.verifier {
-            Verifier::EcdsaP256(key) => {
+            Verifier::EcdsaP256(_) => {
                 let signature = p256::ecdsa::Signature::from_der(signature).map_err(|_| BadSignature)?;
-                key.verify(message, &signature).map_err(|_| BadSignature)
+                // The key and the two numbers were read by `p256`; the arithmetic takes a fifth of its time here.
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &self.spki)
+                    .verify(message, &signature.to_bytes())
+                    .map_err(|_| BadSignature)
             }
             Verifier::Ed25519(key) => {
                 let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| BadSignature)?;
@@ -426,6 +430,32 @@ mod tests {
                 assert!(PublicKey::from_ed25519_bytes(&bytes).is_err(), "{low:x} {high:x}");
             }
         }
+    }
+
+    /// Two numbers below the order are a signature for both libraries, or for none.
+    #[test]
+    fn both_libraries_judge_p256_signatures_alike() {
+        use p256::ecdsa::Signature;
+        use p256::ecdsa::signature::Verifier as _;
+        let (mut good, mut bad) = (0, 0);
+        for number in 1..=10_u8 {
+            let seed = zeroize::Zeroizing::new([number; 32]);
+            let secret = crate::key::SecretKey::from_seed(KeyAlgorithm::EcdsaP256, &seed).unwrap();
+            let (public, message) = (secret.public_key(), [number; 50]);
+            let (r, s) = Signature::from_der(&secret.sign(&message)).unwrap().split_scalars();
+            let one = p256::NonZeroScalar::from_uint(p256::U256::ONE).unwrap();
+            let numbers = [r, s, -r, -s, one, -one];
+            for (r, s) in numbers.iter().flat_map(|r| numbers.iter().map(move |s| (r, s))) {
+                let signature = Signature::from_scalars(r, s).unwrap();
+                for message in [&message[..], b"", b"another"] {
+                    let expected = public.p256().unwrap().verify(message, &signature).is_ok();
+                    let found = public.verify(message, signature.to_der().as_bytes()).is_ok();
+                    assert_eq!(found, expected, "{signature}");
+                    *if found { &mut good } else { &mut bad } += 1;
+                }
+            }
+        }
+        assert_eq!((good, bad), (20, 1_060), "with s and with -s");
     }
 
     #[test]

@@ -37,10 +37,9 @@ pub(crate) fn write_info(info: &MetaInfo) -> Json {
 /// object can never be verified and the document is refused (C27).
 pub(crate) fn read_hashes(value: &Json, at: &At<'_>) -> Result<Hashes, InvalidMetadata> {
     let mut fields = Fields::of(value, at.clone())?;
-    let sha256 =
-        fields.optional("sha256", "32 bytes in base64", |v| bytes(v).map(Sha256Digest::from_bytes))?;
-    let sha512 =
-        fields.optional("sha512", "64 bytes in base64", |v| bytes(v).map(Sha512Digest::from_bytes))?;
+    let sha256 = fields.optional("sha256", "32 bytes in base64", |v| read_sha256(v.as_str()?))?;
+    let sha512 = fields
+        .optional("sha512", "64 bytes in base64", |v| bytes(v.as_str()?).map(Sha512Digest::from_bytes))?;
     for (name, value) in fields.rest()? {
         if value.as_str().and_then(decode_base64).is_none() {
             return Err(InvalidMetadata::Member { at: format!("{at}.{name}"), expected: "base64" });
@@ -63,8 +62,12 @@ pub(crate) fn write_hashes(hashes: &Hashes) -> Json {
     Json::Object(object)
 }
 
-fn bytes<const N: usize>(value: &Json) -> Option<[u8; N]> {
+pub(crate) fn read_sha256(text: &str) -> Option<Sha256Digest> {
+    bytes(text).map(Sha256Digest::from_bytes)
+}
+
+fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut room = [0; ROOM];
-    let length = decode_base64_to(value.as_str()?, &mut room)?;
+    let length = decode_base64_to(text, &mut room)?;
     room.get(..length)?.try_into().ok()
 }

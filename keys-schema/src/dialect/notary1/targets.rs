@@ -2,9 +2,9 @@
 
 use crate::dialect::InvalidMetadata;
 use crate::dialect::fields::{At, Fields, refuse_case_variants};
-use crate::dialect::listed::{read_targets, take_custom, take_targets};
+use crate::dialect::listed::{Reader, read_targets, take_custom, take_targets};
 use crate::dialect::notary1::key::{read_role_keys, read_table, write_role_keys, write_table};
-use crate::dialect::notary1::meta::{read_hashes, write_hashes};
+use crate::dialect::notary1::meta::{read_hashes, read_sha256, write_hashes};
 use crate::dialect::notary1::{integer, list, read_header, role_from_wire, role_to_wire, write_header};
 use crate::json::{Json, Object};
 use crate::key::Certificate;
@@ -12,12 +12,14 @@ use crate::limits;
 use crate::metadata::{Children, DelegatedRole, Delegations, Scope, TargetInfo, Targets};
 use crate::names::{DelegatedRoleName, RoleName};
 
+pub(in crate::dialect) const READER: Reader = Reader { target: read_target, sha256: read_sha256 };
+
 pub(crate) fn decode(signed: &mut Object) -> Result<Targets, InvalidMetadata> {
     let listed = take_targets(signed);
     let mut fields = Fields::new(signed, "targets")?;
     let header = read_header(&mut fields, "Targets")?;
     fields.need("targets", "an object", Json::as_object)?;
-    let targets = read_targets(listed, read_target)?;
+    let targets = read_targets(listed, READER)?;
     let delegations = match fields.take("delegations") {
         Some(value) => read_delegations(value)?,
         None => None,

@@ -3,7 +3,7 @@
 use crate::dialect::InvalidMetadata;
 use crate::dialect::fields::{At, Fields};
 use crate::dialect::tuf1::integer;
-use crate::digest::Hashes;
+use crate::digest::{Hashes, Sha256Digest};
 use crate::json::{Json, Object};
 use crate::metadata::{MetaInfo, Version};
 
@@ -37,7 +37,7 @@ pub(crate) fn write_info(info: &MetaInfo) -> Json {
 /// object can never be verified and the document is refused.
 pub(crate) fn read_hashes(value: &Json, at: &At<'_>) -> Result<Hashes, InvalidMetadata> {
     let mut fields = Fields::of(value, at.clone())?;
-    let sha256 = fields.optional("sha256", "64 lower case hex digits", |v| v.as_str()?.parse().ok())?;
+    let sha256 = fields.optional("sha256", "64 lower case hex digits", |v| read_sha256(v.as_str()?))?;
     let sha512 = fields.optional("sha512", "128 lower case hex digits", |v| v.as_str()?.parse().ok())?;
     for (name, value) in fields.rest()? {
         if value.as_str().is_none() {
@@ -48,6 +48,10 @@ pub(crate) fn read_hashes(value: &Json, at: &At<'_>) -> Result<Hashes, InvalidMe
         at: at.to_string(),
         expected: "an object with sha256 or sha512",
     })
+}
+
+pub(crate) fn read_sha256(text: &str) -> Option<Sha256Digest> {
+    text.parse().ok()
 }
 
 pub(crate) fn write_hashes(hashes: &Hashes) -> Json {

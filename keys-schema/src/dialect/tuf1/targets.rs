@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dialect::InvalidMetadata;
 use crate::dialect::fields::{At, Fields, refuse_case_variants};
-use crate::dialect::listed::{read_targets, take_custom, take_targets};
+use crate::dialect::listed::{Reader, read_targets, take_custom, take_targets};
 use crate::dialect::tuf1::key::{read_role_keys, read_table, write_role_keys, write_table};
-use crate::dialect::tuf1::meta::{read_hashes, write_hashes};
+use crate::dialect::tuf1::meta::{read_hashes, read_sha256, write_hashes};
 use crate::dialect::tuf1::{
     integer, read_header, read_repository, read_role_name, write_header, write_repository,
 };
@@ -29,12 +29,14 @@ const REVOKED: &str = "x_bulla_revoked";
 /// check the signature.
 const ENDS: &str = "x_bulla_expires";
 
+pub(in crate::dialect) const READER: Reader = Reader { target: read_target, sha256: read_sha256 };
+
 pub(crate) fn decode(signed: &mut Object) -> Result<Targets, InvalidMetadata> {
     let listed = take_targets(signed);
     let mut fields = Fields::new(signed, "targets")?;
     let header = read_header(&mut fields, "targets")?;
     fields.need("targets", "an object", Json::as_object)?;
-    let targets = read_targets(listed, read_target)?;
+    let targets = read_targets(listed, READER)?;
     let mut delegations = match fields.take("delegations") {
         Some(value) => Some(read_delegations(value)?),
         None => None,
