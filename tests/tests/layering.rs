@@ -114,14 +114,7 @@ fn the_table_has_no_circle_and_no_room_that_is_gone() {
 
 #[test]
 fn the_pure_core_can_reach_no_network_file_clock_or_randomness_through_a_crate() {
-    let output = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
-        .args(["tree", "--package", "bulla-keys-schema", "--edges", "normal", "--prefix", "none", "--locked"])
-        .arg("--offline")
-        .current_dir(top())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let tree = String::from_utf8(output.stdout).unwrap();
+    let tree = core_tree(&[]);
     let crates: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     assert!(crates.contains("p256"), "this is no tree of the core: {tree}");
     // `rand` itself comes with rsa's big numbers; without getrandom it has nothing to draw from.
@@ -131,7 +124,8 @@ fn the_pure_core_can_reach_no_network_file_clock_or_randomness_through_a_crate()
     assert!(found.is_empty(), "the core depends on {found:?}");
 }
 
-/// aws-lc could draw random numbers. The core takes nothing else of it than the verification of one kind of signature.
+/// aws-lc could draw random numbers. The core takes nothing else of it than the verification of one kind of
+/// signature, and no other crate below the core takes anything.
 #[test]
 fn the_core_only_verifies_with_aws_lc() {
     let allowed = "use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};";
@@ -141,6 +135,9 @@ fn the_core_only_verifies_with_aws_lc() {
         used.extend(text.lines().filter(|line| line.contains("aws_lc")).map(|line| line.trim().to_owned()));
     }
     assert_eq!(used, [allowed]);
+    let users = core_tree(&["--invert", "aws-lc-rs"]);
+    let users: BTreeSet<&str> = users.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(users, BTreeSet::from(["aws-lc-rs", "bulla-keys-schema"]));
 }
 
 #[test]
@@ -179,6 +176,19 @@ fn the_parser_of_this_test_sees_every_way_to_name_a_module() {
     let at_depth = |depth| named_modules(text, depth).into_iter().collect::<Vec<_>>().join(" ");
     assert_eq!(at_depth(1), "alpha beta delta epsilon gamma");
     assert_eq!(at_depth(2), "alpha beta delta gamma zeta");
+}
+
+/// What `cargo tree` says of the core, a crate a line.
+fn core_tree(more: &[&str]) -> String {
+    let output = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
+        .args(["tree", "--package", "bulla-keys-schema", "--edges", "normal", "--prefix", "none", "--locked"])
+        .arg("--offline")
+        .args(more)
+        .current_dir(top())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// For each top-level module: which other modules of the crate its files name, and where.

@@ -458,6 +458,31 @@ mod tests {
         assert_eq!((good, bad), (20, 1_060), "with s and with -s");
     }
 
+    /// Sums of equal and of opposite points: where the arithmetic of two libraries parts, if anywhere.
+    #[test]
+    fn p256_points_are_added_to_themselves_and_to_their_opposites() {
+        use p256::ecdsa::Signature;
+        use p256::elliptic_curve::ops::Reduce as _;
+        use p256::elliptic_curve::point::AffineCoordinates as _;
+        use p256::{FieldBytes, ProjectivePoint, Scalar};
+        let judge = |d: Scalar, r: Scalar, s: Scalar| {
+            let point = (ProjectivePoint::GENERATOR * d).to_affine();
+            let bytes = p256::ecdsa::VerifyingKey::from_affine(point).unwrap().to_sec1_point(false);
+            let public = PublicKey::from_p256_sec1(bytes.as_bytes()).unwrap();
+            public.verify(b"message", Signature::from_scalars(r, s).unwrap().to_der().as_bytes())
+        };
+        let number = |bytes: &FieldBytes| Scalar::reduce(bytes);
+        let hash = number(Sha256Digest::of(b"message").as_bytes().into());
+        for u1 in [1_u64, 2, 3, 1_000_003].map(Scalar::from) {
+            // The second summand, u2 times the public key, is u1 times the base as well.
+            let r = number(&(ProjectivePoint::GENERATOR * (u1 + u1)).to_affine().x());
+            let (d, s) = (hash * r.invert().unwrap(), hash * u1.invert().unwrap());
+            assert_eq!(judge(d, r, s), Ok(()));
+            // It is the opposite of the first one, and the sum no point that has an x.
+            assert_eq!(judge(-d, r, s), Err(BadSignature));
+        }
+    }
+
     #[test]
     fn p256_signatures_have_two_forms() {
         let seed = zeroize::Zeroizing::new([5; 32]);
