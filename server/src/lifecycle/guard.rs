@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use axum_server::accept::Accept;
 use prometheus_client::metrics::gauge::Gauge;
+use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,6 +23,10 @@ use crate::app::App;
 
 /// How much is read ahead of TLS, in bytes: about a record (RFC 8446 5.1). Each connection holds as much.
 const READ_AHEAD: usize = 16 * 1024;
+
+/// What is written in several pieces and is no longer than this, in bytes, is put together first: most answers.
+/// The system takes one piece in less time than two.
+const SHORT: usize = 2048;
 
 /// Accepts connections while there is room, and watches them.
 #[derive(Clone)]
@@ -191,7 +196,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let result = match joined(slices) {
+            Some(whole) => Pin::new(&mut self.stream).poll_write(cx, &whole),
+            None => Pin::new(&mut self.stream).poll_write_vectored(cx, slices),
+        };
         self.wrote(cx, result)
     }
 
@@ -205,5 +213,33 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The pieces as one, if they are short.
+fn joined(slices: &[IoSlice<'_>]) -> Option<SmallVec<[u8; SHORT]>> {
+    let length = slices.iter().fold(0_usize, |sum, slice| sum.saturating_add(slice.len()));
+    if length > SHORT {
+        return None;
+    }
+    let mut whole = SmallVec::new();
+    slices.iter().for_each(|slice| whole.extend_from_slice(slice));
+    Some(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_pieces_become_one() {
+        let (head, body) = ([b'h'; 300], vec![b'b'; SHORT]);
+        let of = |slices: &[&[u8]]| {
+            let slices: Vec<_> = slices.iter().map(|slice| IoSlice::new(slice)).collect();
+            joined(&slices).map(SmallVec::into_vec)
+        };
+        assert_eq!(of(&[&head, &body[300..]]), Some([&head, &body[300..]].concat()));
+        assert_eq!(of(&[&head, &body[299..]]), None);
+        assert_eq!(of(&[]), Some(Vec::new()));
     }
 }

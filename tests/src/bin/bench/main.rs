@@ -31,6 +31,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use process::Work;
 use table::Table;
 
 /// What to measure, how long and how often.
@@ -80,20 +81,27 @@ fn run(plan: &Plan) -> io::Result<Table> {
         let folder = folder.path().join(section);
         std::fs::create_dir_all(&folder)?;
         eprintln!("{section} ...");
+        let before = Work::now()?;
         if section == "verdict" {
             verdict::verdict(plan, &bullad, &release.join("bulla"), &folder, &mut table)?;
-            continue;
+        } else {
+            runtime.block_on(async {
+                match section.as_str() {
+                    "publish" => sections::publish(plan, &bullad, &folder, &mut table).await,
+                    "read" => sections::read(plan, &bullad, &folder, &mut table).await,
+                    "memory" => sections::memory(&bullad, &folder, &mut table).await,
+                    "cost" => cost::cost(&bullad, &folder, &mut table).await,
+                    "notary" => notary::notary(plan, &bullad, &folder, &mut table).await,
+                    _ => verify::verify(plan, &bullad, &release.join("bulla"), &folder, &mut table).await,
+                }
+            })?;
         }
-        runtime.block_on(async {
-            match section.as_str() {
-                "publish" => sections::publish(plan, &bullad, &folder, &mut table).await,
-                "read" => sections::read(plan, &bullad, &folder, &mut table).await,
-                "memory" => sections::memory(&bullad, &folder, &mut table).await,
-                "cost" => cost::cost(&bullad, &folder, &mut table).await,
-                "notary" => notary::notary(plan, &bullad, &folder, &mut table).await,
-                _ => verify::verify(plan, &bullad, &release.join("bulla"), &folder, &mut table).await,
-            }
-        })?;
+        let stolen = before.stolen_since()?;
+        println!(
+            "{section}: the host withheld {:.0} % of the processor time that was wanted",
+            stolen * 100.0
+        );
+        table.numbers(&format!("{section}.stolen_share"), &[stolen]);
     }
     Ok(table)
 }

@@ -94,6 +94,37 @@ pub fn cpu_seconds_with_ended(process: u32) -> io::Result<f64> {
     ticks(&fs::read_to_string(format!("/proc/{process}/stat"))?, 11..15)
 }
 
+/// What all processors of this machine did since it started, in ticks.
+#[derive(Clone, Copy)]
+pub struct Work {
+    /// For programs and the kernel.
+    done: f64,
+    /// Nothing, because the host gave the processor to another machine although somebody here wanted it.
+    stolen: f64,
+}
+
+impl Work {
+    /// Up to now.
+    pub fn now() -> io::Result<Self> {
+        let text = fs::read_to_string("/proc/stat")?;
+        let fields = text.lines().next().unwrap_or_default().split_whitespace().skip(1);
+        let fields: Result<Vec<f64>, _> = fields.map(str::parse).collect();
+        match fields.as_deref() {
+            Ok([user, nice, system, _idle, _wait, interrupts, soft, stolen, ..]) => {
+                Ok(Self { done: user + nice + system + interrupts + soft, stolen: *stolen })
+            }
+            _ => Err(io::Error::other("/proc/stat has another form")),
+        }
+    }
+
+    /// The part of the wanted processor time since then that was stolen.
+    pub fn stolen_since(self) -> io::Result<f64> {
+        let now = Self::now()?;
+        let stolen = now.stolen - self.stolen;
+        Ok(stolen / (now.done - self.done + stolen).max(1.0))
+    }
+}
+
 fn ticks(stat: &str, fields: Range<usize>) -> io::Result<f64> {
     // The second field, the program's name, may hold anything; the numbers follow it.
     let all: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
